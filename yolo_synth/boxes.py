@@ -1,0 +1,104 @@
+"""What a target and a detection are, and where an image lies inside the network's input.
+
+Boxes are float32 `[n, 4]`, `x1, y1, x2, y2` in pixels with the origin at the upper left corner; a box
+covers `x2 - x1` by `y2 - y1` pixels (the right and lower edges are exclusive). Labels are int64 `[n]`
+and count from 0. An image without objects has boxes of shape `[0, 4]` and labels of shape `[0]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import torch
+from torch import Tensor
+
+Resize = Literal["letterbox", "stretch"]
+
+
+class Target(TypedDict):
+    """The true objects of one image.
+
+    Attributes:
+        boxes: float32 [n, 4], `x1, y1, x2, y2` in pixels of the network input.
+        labels: int64 [n], class indices from 0.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+
+
+class Detection(TypedDict):
+    """The objects that a network found in one image, the surest first.
+
+    Attributes:
+        boxes: float32 [n, 4], `x1, y1, x2, y2` in pixels of the network input.
+        scores: float32 [n], objectness times class probability, in 0..1.
+        labels: int64 [n], class indices from 0.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+def no_target() -> Target:
+    """Return the target of an image without objects."""
+    return {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a resized image lies inside the network input.
+
+    A point (x, y) of the original image is at `(x * scale_x + left, y * scale_y + top)`.
+
+    Attributes:
+        width: Width of the resized image, in pixels.
+        height: Height of the resized image, in pixels.
+        left: Columns of padding to the left of it.
+        top: Rows of padding above it.
+        scale_x: Resized width over original width.
+        scale_y: Resized height over original height.
+    """
+
+    width: int
+    height: int
+    left: int
+    top: int
+    scale_x: float
+    scale_y: float
+
+    def to_network(self, boxes: Tensor) -> Tensor:
+        """Move boxes [n, 4] from pixels of the original image to pixels of the network input."""
+        return boxes * self._scale(boxes) + self._offset(boxes)
+
+    def to_image(self, boxes: Tensor) -> Tensor:
+        """Move boxes [n, 4] from pixels of the network input to pixels of the original image."""
+        return (boxes - self._offset(boxes)) / self._scale(boxes)
+
+    def _scale(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
+
+    def _offset(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.left, self.top, self.left, self.top])
+
+
+def place(width: int, height: int, size: int, resize: Resize = "letterbox") -> Placement:
+    """Say where an image goes in a square network input.
+
+    A letterbox keeps the aspect and centres the image (1280x720 becomes 416x234 with 91 rows of
+    padding above and below); a stretch fills the square.
+
+    Args:
+        width: Width of the original image, in pixels.
+        height: Height of the original image, in pixels.
+        size: Side of the network input, in pixels.
+        resize: `letterbox` or `stretch`.
+    """
+    if resize == "stretch":
+        return Placement(size, size, 0, 0, size / width, size / height)
+    scale = size / max(width, height)
+    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (size - new_width) // 2, (size - new_height) // 2
+    return Placement(new_width, new_height, left, top, new_width / width, new_height / height)

@@ -1,0 +1,257 @@
+"""YOLOv3 in Darknet's numbering: `YOLOv3.layers[i]` is Darknet's layer i, 107 in all.
+
+Redmon and Farhadi, "YOLOv3: An Incremental Improvement", 2018. Every layer, a shortcut, route or
+detection layer too, is a module of its own that is called once a forward pass, so a hook sees its
+output, and `YOLOv3.sources` says which outputs it reads, so an analysis can run layer by layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+ANCHORS: Final = (
+    (10.0, 13.0),
+    (16.0, 30.0),
+    (33.0, 23.0),
+    (30.0, 61.0),
+    (62.0, 45.0),
+    (59.0, 119.0),
+    (116.0, 90.0),
+    (156.0, 198.0),
+    (373.0, 326.0),
+)
+"""Anchor widths and heights in pixels, clustered on COCO at an input of 416x416."""
+
+MASKS: Final = ((6, 7, 8), (3, 4, 5), (0, 1, 2))
+"""Which anchors each detection layer (82, 94, 106) predicts with."""
+
+STRIDES: Final = (32, 16, 8)
+"""Pixels of the network input per cell of each detection layer's map."""
+
+BACKBONE: Final = range(75)
+"""Layers 0-74, Darknet-53 without its classifier."""
+
+HEAD: Final = range(75, 107)
+"""Layers 75-106."""
+
+IMAGE: Final = -1
+"""The source index that stands for the network's input."""
+
+
+class Row(NamedTuple):
+    """One layer of the network's table.
+
+    Attributes:
+        kind: `convolutional`, `shortcut`, `route`, `upsample` or `yolo`, as Darknet calls them.
+        sources: Layers whose outputs it reads; `IMAGE` is the input.
+        channels: Output channels at width 1 (0: as its sources have, or set by the class count).
+        kernel: Kernel side of a convolution.
+        stride: Stride of a convolution.
+    """
+
+    kind: str
+    sources: tuple[int, ...]
+    channels: int = 0
+    kernel: int = 0
+    stride: int = 1
+
+
+def architecture() -> list[Row]:
+    """Return YOLOv3's 107 rows; a convolution with 0 channels predicts and has neither norm nor slope."""
+    rows: list[Row] = []
+
+    def convolution(channels: int, kernel: int, stride: int = 1) -> None:
+        rows.append(Row("convolutional", (len(rows) - 1,), channels, kernel, stride))
+
+    def residual_stage(channels: int, blocks: int) -> None:
+        convolution(channels, 3, stride=2)
+        for _ in range(blocks):
+            convolution(channels // 2, 1)
+            convolution(channels, 3)
+            rows.append(Row("shortcut", (len(rows) - 1, len(rows) - 3)))
+
+    def detection_stage(channels: int) -> None:
+        for _ in range(3):
+            convolution(channels, 1)
+            convolution(2 * channels, 3)
+        convolution(0, 1)
+        rows.append(Row("yolo", (len(rows) - 1,)))
+
+    def finer_stage(channels: int, backbone_layer: int) -> None:
+        rows.append(Row("route", (len(rows) - 4,)))
+        convolution(channels, 1)
+        rows.append(Row("upsample", (len(rows) - 1,)))
+        rows.append(Row("route", (len(rows) - 1, backbone_layer)))
+        detection_stage(channels)
+
+    convolution(32, 3)
+    for channels, blocks in ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4)):
+        residual_stage(channels, blocks)
+    detection_stage(512)
+    finer_stage(256, backbone_layer=61)
+    finer_stage(128, backbone_layer=36)
+    return rows
+
+
+class Convolution(nn.Module):
+    """Convolution, batch normalisation and LeakyReLU 0.1, or a plain convolution with bias."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, *, predicts: bool
+    ) -> None:
+        """Build a convolution that pads to keep the size; `predicts` leaves out norm and slope."""
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=predicts)
+        self.bn = None if predicts else nn.BatchNorm2d(outputs, eps=1e-5)
+        self.act = None if predicts else nn.LeakyReLU(0.1, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, h, w] to [B, outputs, h / stride, w / stride]."""
+        x = self.conv(x)
+        if self.bn is not None and self.act is not None:
+            x = self.act(self.bn(x))
+        return x
+
+
+class Shortcut(nn.Module):
+    """The sum of two layers' outputs."""
+
+    def forward(self, x: Tensor, earlier: Tensor) -> Tensor:
+        """Add two tensors of one shape."""
+        return x + earlier
+
+
+class Route(nn.Module):
+    """One layer's output again, or several joined along the channels."""
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        """Concatenate [B, c_i, h, w] to [B, sum of c_i, h, w]."""
+        return torch.cat(sources, dim=1) if len(sources) > 1 else sources[0]
+
+
+class Yolo(nn.Module):
+    """A detection layer: the preceding convolution's output as one map per anchor, still raw logits."""
+
+    def __init__(self, num_classes: int) -> None:
+        """Keep the class count, which sets the number of entries a box has."""
+        super().__init__()
+        self.entries = 5 + num_classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, 3 * (5 + C), h, w] to [B, 3, h, w, 5 + C]."""
+        batch, _, height, width = x.shape
+        return x.view(batch, -1, self.entries, height, width).permute(0, 1, 3, 4, 2)
+
+
+class YOLOv3(nn.Module):
+    """YOLOv3 with 107 layers in Darknet's numbering.
+
+    The head's convolutions keep PyTorch's Kaiming-uniform initialisation; the biases of the three that
+    predict are shifted so that training starts from few and undecided objects.
+
+    Attributes:
+        layers: The 107 layers, in Darknet's order.
+        sources: For each layer, the layers whose outputs it reads; `IMAGE` (-1) is the input.
+        kinds: For each layer, `convolutional`, `shortcut`, `route`, `upsample` or `yolo`.
+    """
+
+    def __init__(self, num_classes: int = 5, width: float = 1.0) -> None:
+        """Build the network.
+
+        Args:
+            num_classes: How many classes it tells apart.
+            width: Factor on the number of channels of every layer; small machines train at 0.125.
+
+        Raises:
+            ValueError: If there is no class, or `width` is not positive.
+        """
+        super().__init__()
+        if num_classes < 1 or width <= 0:
+            raise ValueError(
+                f"YOLOv3 needs num_classes >= 1 and width > 0, not {num_classes} and {width}"
+            )
+        self.num_classes = num_classes
+        self.width = width
+        rows = architecture()
+        self.sources = [row.sources for row in rows]
+        self.kinds = [row.kind for row in rows]
+        self.layers = nn.ModuleList(self._build(rows))
+        self._last_use = _last_uses(self.sources)
+        for prediction in self._predictions():
+            _start_with_few_objects(prediction, num_classes)
+
+    def _build(self, rows: list[Row]) -> Iterator[nn.Module]:
+        channels = {IMAGE: 3}
+        for index, row in enumerate(rows):
+            inputs = [channels[source] for source in row.sources]
+            channels[index] = sum(inputs) if row.kind == "route" else inputs[0]
+            if row.kind == "convolutional":
+                predicts = row.channels == 0
+                channels[index] = (
+                    3 * (5 + self.num_classes)
+                    if predicts
+                    else max(1, round(row.channels * self.width))
+                )
+                yield Convolution(
+                    inputs[0], channels[index], row.kernel, row.stride, predicts=predicts
+                )
+            elif row.kind == "shortcut":
+                yield Shortcut()
+            elif row.kind == "route":
+                yield Route()
+            elif row.kind == "upsample":
+                yield nn.Upsample(scale_factor=2, mode="nearest")
+            else:
+                yield Yolo(self.num_classes)
+
+    def _predictions(self) -> Iterator[nn.Conv2d]:
+        for layer in self.layers:
+            if isinstance(layer, Convolution) and layer.bn is None:
+                yield layer.conv
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the raw maps of layers 82, 94 and 106.
+
+        Args:
+            images: float [B, 3, H, W], RGB in 0..1; H and W are multiples of 32.
+
+        Returns:
+            Three tensors [B, 3, h, w, 5 + C] at strides 32, 16 and 8: for each anchor of `MASKS` and
+            each cell x, y, width, height, objectness and C class logits, none of them activated.
+
+        Raises:
+            ValueError: If the shape is another.
+        """
+        if images.dim() != 4 or images.shape[1] != 3 or any(s % 32 for s in images.shape[2:]):
+            raise ValueError(
+                "YOLOv3 takes images of shape [B, 3, H, W] with H and W multiples of 32, "
+                f"not {list(images.shape)}"
+            )
+        outputs = {IMAGE: images}
+        maps = []
+        for index, layer in enumerate(self.layers):
+            outputs[index] = layer(*(outputs[source] for source in self.sources[index]))
+            for source in set(self.sources[index]):
+                if self._last_use[source] == index:
+                    del outputs[source]
+            if self.kinds[index] == "yolo":
+                maps.append(outputs.pop(index))
+        return maps
+
+
+def _last_uses(sources: list[tuple[int, ...]]) -> dict[int, int]:
+    return {source: index for index, row in enumerate(sources) for source in row}
+
+
+def _start_with_few_objects(prediction: nn.Conv2d, num_classes: int) -> None:
+    """Shift the biases to a mean objectness of -4.5 and even class odds (ultralytics, 2020)."""
+    assert prediction.bias is not None
+    with torch.no_grad():
+        bias = prediction.bias.view(3, 5 + num_classes)
+        bias[:, 4] += -4.5 - bias[:, 4].mean()
+        bias[:, 5:] += math.log(1 / (num_classes - 0.99)) - bias[:, 5:].mean()
