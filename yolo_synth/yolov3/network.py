@@ -158,6 +158,7 @@ class YOLOv3(nn.Module):
         layers: The 107 layers, in Darknet's order.
         sources: For each layer, the layers whose outputs it reads; `IMAGE` (-1) is the input.
         kinds: For each layer, `convolutional`, `shortcut`, `route`, `upsample` or `yolo`.
+        seen: Images that Darknet trained on, as the loaded weight file says; written back with it.
     """
 
     def __init__(self, num_classes: int = 5, width: float = 1.0) -> None:
@@ -177,6 +178,7 @@ class YOLOv3(nn.Module):
             )
         self.num_classes = num_classes
         self.width = width
+        self.seen = 0
         rows = architecture()
         self.sources = [row.sources for row in rows]
         self.kinds = [row.kind for row in rows]
