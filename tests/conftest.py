@@ -1,0 +1,35 @@
+"""What all tests share: two threads at most, no network, small scenes drawn once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ["WANDB_MODE"] = "offline"
+os.environ["WANDB_SILENT"] = "true"
+os.environ["WANDB_ERROR_REPORTING"] = "false"
+torch.set_num_threads(1)  # the suite runs in two processes
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory) -> Path:
+    """Return a folder with 40 drawn scenes of each style in the true formats."""
+    from yolo_synth.data.tiny import write_tiny
+
+    root = tmp_path_factory.mktemp("tiny")
+    write_tiny(root / "scenes", images=40)
+    return root / "scenes"
+
+
+@pytest.fixture(autouse=True)
+def _no_run_left_open():
+    """End a W&B run that a test began: a second logger would go on with it."""
+    yield
+    import wandb
+
+    if wandb.run is not None:
+        wandb.finish()

@@ -1,0 +1,98 @@
+"""Imports flow one way: a lower room knows none above it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import yolo_synth
+
+PACKAGE = Path(yolo_synth.__file__).parent
+
+# a room → the rooms and outside packages that it may know; standard library and numpy are free
+MAY_KNOW = {
+    "labels": set(),
+    "boxes": {"torch"},
+    "yolov3": {"boxes", "torch", "torchvision", "safetensors"},
+    "detector": {"labels", "boxes", "yolov3", "torch", "torchmetrics", "lightning"},
+    "data": {
+        *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "albumentations"),
+        *("PIL", "msgspec", "pyarrow"),
+    },
+    "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
+    "runs": {"detector", "yolov3", "lightning", "yaml"},
+    "comparison": {"analysis", "yolov3", "torch", "pandas", "matplotlib"},
+    "callbacks": {
+        *("labels", "boxes", "yolov3", "runs", "comparison", "analysis", "torch", "lightning"),
+        *("wandb", "yaml", "pandas", "matplotlib", "PIL"),
+    },
+    "study": {
+        *("labels", "boxes", "yolov3", "detector", "data", "analysis", "runs", "comparison"),
+        *("torch", "lightning", "pandas", "matplotlib", "yaml", "tqdm"),
+    },
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the rooms and outside packages that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            module = node.module or ""
+            names = (
+                [f"{module}.{alias.name}" for alias in node.names]
+                if module == "yolo_synth"
+                else [module]
+            )
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            found.add(parts[1] if parts[0] == "yolo_synth" and len(parts) > 1 else parts[0])
+    return found - set(sys.stdlib_module_names) - {"numpy"}
+
+
+@pytest.mark.parametrize("room", MAY_KNOW)
+def test_a_room_knows_only_the_rooms_below_it(room):
+    files = sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / f"{room}.py"]
+    for file in files:
+        unknown = imports(file) - MAY_KNOW[room] - {room}
+        assert not unknown, f"{file.relative_to(PACKAGE)} imports {sorted(unknown)}"
+
+
+def test_every_room_has_its_rule():
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert rooms - {"__init__", "__main__", "__pycache__", "cli", "py"} <= set(MAY_KNOW)
+
+
+def test_nobody_imports_the_command_line():
+    files = [path for path in PACKAGE.rglob("*.py") if path.name not in ("cli.py", "__main__.py")]
+    assert len(files) > 20
+    assert not [path for path in files if "cli" in imports(path)]
+
+
+def test_only_the_image_file_knows_albumentations_and_only_callbacks_know_wandb():
+    knowing = {
+        name: {str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if name in imports(p)}
+        for name in ("albumentations", "wandb")
+    }
+    assert knowing["albumentations"] == {"data/images.py"}
+    assert {path.split("/")[0] for path in knowing["wandb"]} == {"callbacks"}
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, yolo_synth; print([m for m in ('torch', 'lightning') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_the_public_names_are_all_there():
+    assert all(hasattr(yolo_synth, name) for name in yolo_synth.__all__)
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = yolo_synth.nothing_like_it

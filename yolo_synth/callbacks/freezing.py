@@ -1,0 +1,93 @@
+"""Freezing: layers that training leaves exactly as they are."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from yolo_synth.yolov3.network import BACKBONE
+
+Freeze = Literal["none", "backbone"] | tuple[int, int]
+
+
+class Freezing(Callback):
+    """Keep layers bit-identical during training, their batch-norm statistics included.
+
+    The paper's code base only switched the gradients off, so the statistics of its "frozen" backbone
+    went on moving; here nothing in a frozen layer changes.
+    """
+
+    def __init__(self, mode: Freeze = "none", thaw_epoch: int | None = None) -> None:
+        """Choose the layers.
+
+        Args:
+            mode: `none`, `backbone` (layers 0-74), or the first and the last layer, as `[0, 36]`.
+            thaw_epoch: Epoch, counted from 0, from which the layers train after all; None never.
+
+        Raises:
+            ValueError: If the range is not one of YOLOv3's layers, or the epoch is negative.
+        """
+        self.layers = frozen_layers(mode)
+        if thaw_epoch is not None and thaw_epoch < 0:
+            raise ValueError(f"freezing.thaw_epoch counts epochs from 0, not {thaw_epoch}")
+        self.thaw_epoch = thaw_epoch
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Freeze before the optimizer is made and before any process is told of the gradients."""
+        if stage != "fit" or not self.layers:
+            return
+        if self.thaw_epoch is not None and trainer.world_size > 1:
+            raise ValueError(
+                "freezing.thaw_epoch works on one device: DistributedDataParallel does not exchange "
+                "the gradients of layers that were frozen when it started; train in two runs, the "
+                "second with model.weights of the first"
+            )
+        # Lightning warns of modules in eval mode at the start of training; here they are meant to be
+        warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode", module="lightning")
+        self._set_frozen(pl_module, frozen=True)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn if frozen layers hold random weights; a resumed run has its own."""
+        pretrained = getattr(pl_module, "pretrained_layers", self.layers)
+        random = [layer for layer in self.layers if layer not in pretrained]
+        if random and trainer.ckpt_path is None:
+            warnings.warn(
+                f"layers {random[0]}-{random[-1]} are frozen at random weights: give pre-trained ones "
+                "with model.backbone, or freezing.mode=none",
+                stacklevel=2,
+            )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Thaw at the chosen epoch."""
+        if self.layers and self.thaw_epoch is not None:
+            self._set_frozen(pl_module, frozen=trainer.current_epoch < self.thaw_epoch)
+
+    def _set_frozen(self, pl_module: LightningModule, *, frozen: bool) -> None:
+        network = pl_module.network
+        assert isinstance(network, nn.Module)
+        layers = network.get_submodule("layers")
+        assert isinstance(layers, nn.ModuleList)
+        for index in self.layers:
+            layers[index].requires_grad_(not frozen)
+            layers[index].train(not frozen)
+
+
+def frozen_layers(mode: Freeze) -> range:
+    """Return the layers that a mode freezes.
+
+    Raises:
+        ValueError: If a range does not lie in 0-106 or ends before it starts.
+    """
+    if mode == "none":
+        return range(0)
+    if mode == "backbone":
+        return BACKBONE
+    first, last = mode
+    if not 0 <= first <= last <= 106:
+        raise ValueError(
+            f"freezing.mode takes none, backbone or two layers [first, last] within 0-106, not {mode}"
+        )
+    return range(first, last + 1)

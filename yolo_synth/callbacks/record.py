@@ -1,0 +1,168 @@
+"""Recording: what a run writes of itself into its folder and to Weights & Biases."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import wandb
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
+
+from yolo_synth import runs
+
+
+class MetricsFile(Logger):
+    """`metrics.csv` in the run folder: a row a logged step, kept when a run goes on.
+
+    Lightning's CSVLogger deletes the rows of before.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Name the run folder; nothing is written before the first row."""
+        super().__init__()
+        self.path = Path(folder) / runs.METRICS
+        self.rows: list[dict[str, float]] = []
+
+    @property
+    def name(self) -> str:
+        """Return the folder's name."""
+        return self.path.parent.name
+
+    @property
+    def version(self) -> str:
+        """Return nothing: a run folder has one version."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """Return the run folder."""
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *_: Any) -> None:  # noqa: ANN401
+        """Do nothing: `config.yaml` has them all."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add a row."""
+        self.rows.append({"step": step if step is not None else len(self.rows), **metrics})
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write all rows; a reader never sees half a file."""
+        if self.rows:
+            draft = self.path.with_suffix(".draft")
+            pd.DataFrame(self.rows).to_csv(draft, index=False)
+            draft.replace(self.path)
+
+    @rank_zero_only
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:  # noqa: ANN401
+        """Write the rows that a run which goes on from the checkpoint will not log again."""
+        self.save()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left to write, whatever the end was."""
+        self.save()
+
+    @rank_zero_only
+    def resume(self, step: int) -> None:
+        """Take over the rows of before, up to the checkpoint that the run goes on from."""
+        if self.path.is_file():
+            table = pd.read_csv(self.path)
+            rows = table[table["step"] < step].to_dict("records")
+            self.rows = [
+                {str(key): value for key, value in row.items() if pd.notna(value)} for row in rows
+            ]
+
+
+def loggers(folder: Path, model: str, seed: int) -> list[Logger]:
+    """Begin the record of a run, in its folder: `metrics.csv` and Weights & Biases.
+
+    Weights & Biases is offline unless somebody is logged in or `WANDB_MODE` says otherwise, so that it
+    never asks for a login; `WANDB_PROJECT` and the like hold as they do everywhere.
+    """
+    return [MetricsFile(folder), WandbLogger(experiment=_wandb_run(folder, model, seed))]
+
+
+@rank_zero_only
+def _wandb_run(folder: Path, model: str, seed: int) -> wandb.Run:
+    """Return a new W&B run, named and grouped as the run folder is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    offline = "WANDB_MODE" not in os.environ and not _logged_in()
+    return wandb.init(
+        name=f"{model}/{seed}",
+        group=model,
+        project=os.environ.get("WANDB_PROJECT", "yolo-synth"),
+        dir=folder,
+        mode="offline" if offline else None,
+        settings=wandb.Settings(silent=offline),
+    )
+
+
+def _logged_in() -> bool:
+    """Whether there is a W&B key; asks neither the user nor the server."""
+    return bool(wandb.login(prompt=False, verify=False))
+
+
+class SaveConfig(SaveConfigCallback):
+    """`config.yaml` in the run's own folder, and the whole configuration on the W&B page."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the configuration of a training; other stages leave it as it is."""
+        if stage != "fit":
+            return
+        text = self.parser.dump(self.config)
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / runs.CONFIG).write_text(text)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(text))
+
+
+class RecordRun(Callback):
+    """The run folder's `initial.ckpt` and `summary.json`, and `metrics.csv` of a resumed run."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the initial weights of a new run; pick up the metrics of one that goes on."""
+        if trainer.ckpt_path is None:
+            self._save_initial(Path(trainer.default_root_dir), pl_module)
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.resume(trainer.global_step)
+
+    @rank_zero_only
+    def _save_initial(self, folder: Path, pl_module: LightningModule) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        network = pl_module.network
+        assert isinstance(network, nn.Module)
+        state = {f"network.{name}": value for name, value in network.state_dict().items()}
+        torch.save({"state_dict": state}, folder / runs.INITIAL)
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say that the run is finished, and how it ended."""
+        best = trainer.checkpoint_callback
+        stopping = trainer.early_stopping_callback
+        summary = {
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "best_map50": float(best.best_model_score)
+            if isinstance(best, ModelCheckpoint) and best.best_model_score is not None
+            else None,
+            "stopped_early": isinstance(stopping, EarlyStopping) and stopping.stopped_epoch > 0,
+        }
+        path = Path(trainer.default_root_dir) / runs.SUMMARY
+        path.write_text(json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,246 @@
+"""The command line `yolo-synth`: Lightning's verbs beside our own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info
+
+from yolo_synth import runs
+from yolo_synth.callbacks.freezing import Freezing
+from yolo_synth.callbacks.pictures import Pictures
+from yolo_synth.callbacks.record import RecordRun, SaveConfig, loggers
+from yolo_synth.callbacks.similarity import Similarity
+from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.data.tiny import write_tiny
+from yolo_synth.detector import Detector
+from yolo_synth.study.compare import compare_runs
+from yolo_synth.study.demo import demo
+from yolo_synth.study.evaluation import evaluate
+from yolo_synth.study.export import export
+from yolo_synth.study.sweep import sweep
+
+PROGRAM: Final = "yolo-synth"
+
+TRAINER_VERBS: Final = {
+    "fit": "train a detector from an experiment file, into a run folder",
+    "validate": "measure a checkpoint on the validation images",
+    "test": "measure a checkpoint on the test images",
+    "predict": "detect objects in the test images",
+}
+
+VERBS: Final[Mapping[str, Callable[..., None] | Mapping[str, Callable[..., None]]]] = {
+    "demo": demo,
+    "sweep": sweep,
+    "evaluate": evaluate,
+    "compare": compare_runs,
+    "export": export,
+    "data": {"tiny": write_tiny},
+}
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI for one Detector on any data module, with the paper's settings as defaults."""
+
+    def __init__(self) -> None:
+        """Parse the command line and run its verb."""
+        super().__init__(
+            Detector,
+            DetectionData,
+            subclass_mode_data=True,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,  # Detector makes its optimizer once freezing has acted
+            load_from_checkpoint_support=False,  # config.yaml holds the options, a checkpoint weights
+            trainer_defaults={"max_epochs": 100, "callbacks": [RecordRun()]},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add where the run goes, and the callbacks that every run has."""
+        parser.add_argument("--runs", default="runs", help="Folder of all run folders.")
+        parser.add_argument(
+            "--name",
+            type=str | None,
+            default=None,
+            help="Name of the model; the run folder is RUNS/NAME/SEED. By default the paper's names: "
+            "U-Real, F-Synthetic and so on, from freezing.mode and data.",
+        )
+        parser.add_lightning_class_args(Freezing, "freezing")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(Similarity, "similarity")
+        parser.add_lightning_class_args(Pictures, "pictures")
+        parser.set_defaults(
+            {
+                "early_stopping.monitor": "val/map50",
+                "early_stopping.mode": "max",
+                "early_stopping.patience": 10,
+                "checkpoint.monitor": "val/map50",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": Path(runs.BEST).stem,
+                "checkpoint.save_weights_only": True,
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """Say where the run goes, and go on with a run that was cut off there."""
+        config = self.config[self.subcommand]
+        model = config.name or runs.model_name(config.as_dict())
+        folder = Path(config.runs) / model / str(config.seed_everything)
+        if self.subcommand != "fit":
+            config.trainer.logger = False  # a measurement is printed; the training's record stays
+            return
+        config.trainer.default_root_dir = str(folder)
+        config.checkpoint.dirpath = str(folder)
+        if config.ckpt_path is None:
+            config.ckpt_path = self._unfinished(folder, config)
+        self.trainer_defaults["callbacks"] += [_last_checkpoint(folder)]
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:  # noqa: ANN401 - Lightning's signature
+        """Leave the loggers to `before_fit`, unless the configuration names some."""
+        if self.config[self.subcommand].trainer.logger is None:
+            kwargs["logger"] = False
+        return super().instantiate_trainer(**kwargs)
+
+    def _unfinished(self, folder: Path, config: Namespace) -> str | None:
+        """Return the checkpoint of a cut-off run of the same configuration; refuse to overwrite."""
+        if not (folder / runs.CONFIG).is_file():
+            return None
+        run = runs.read_run(folder)
+        remedy = f"choose another --name or --runs, or remove {folder}"
+        if run.finished:
+            raise ValueError(f"{folder}: holds a finished run; {remedy}")
+        now = yaml.safe_load(self._parser("fit").dump(config))
+        changed = changed_options(run.config, now)
+        if changed:
+            raise ValueError(
+                f"{folder}: holds an unfinished run with another {changed[0]}; {remedy}, or give the "
+                "options of before to go on with it"
+            )
+        last = folder / runs.LAST
+        if not last.is_file():
+            return None
+        rank_zero_info(f"{folder}: going on from its last checkpoint")
+        return str(last)
+
+    def before_fit(self) -> None:
+        """Read the data before anything is written, so that bad input leaves nothing behind."""
+        self.datamodule.prepare_data()
+        config = self.config["fit"]
+        if config.trainer.logger is None:
+            model = config.name or runs.model_name(config.as_dict())
+            folder = Path(config.trainer.default_root_dir)
+            self.trainer.loggers = loggers(folder, model, config.seed_everything)
+
+
+def _last_checkpoint(folder: Path) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename=Path(runs.LAST).stem,
+        save_on_train_epoch_end=True,  # after validation, so that it knows of the best one
+        enable_version_counter=False,
+    )
+
+
+def changed_options(before: runs.Config, now: runs.Config, prefix: str = "") -> list[str]:
+    """Name the options that differ between two configurations and matter to a run that goes on."""
+    changed = []
+    for key in sorted({*before, *now} - {"ckpt_path"}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changed += changed_options(old, new, f"{prefix}{key}.")
+        elif old != new:
+            changed.append(f"{prefix}{key}")
+    return changed
+
+
+def own_parser() -> ArgumentParser:
+    """Return the parser of all verbs; Lightning's parse their own options."""
+    parser = ArgumentParser(
+        prog=PROGRAM,
+        description="Train YOLOv3 on real and synthetic street images and show layer by layer "
+        "where the networks differ.",
+    )
+    subcommands = parser.add_subcommands(metavar="VERB", title="verbs")
+    for verb, summary in TRAINER_VERBS.items():
+        subcommands.add_subcommand(verb, ArgumentParser(), help=summary)
+    for verb, meaning in VERBS.items():
+        if callable(meaning):
+            _add_verb(subcommands, verb, meaning)
+        else:
+            group = ArgumentParser(description=f"{verb}: {', '.join(meaning)}")
+            subcommands.add_subcommand(verb, group, help=", ".join(meaning))
+            inner = group.add_subcommands(metavar="VERB", title="verbs", dest="verb")
+            for name, function in meaning.items():
+                _add_verb(inner, name, function)
+    return parser
+
+
+def _add_verb(subcommands: Any, verb: str, function: Callable[..., None]) -> None:  # noqa: ANN401
+    text = (function.__doc__ or "").split("Args:")[0]
+    summary = text.split("\n\n")[0].rstrip(".")
+    parser = ArgumentParser(description=" ".join(text.split()))
+    parser.add_function_arguments(function, as_positional=True)
+    subcommands.add_subcommand(verb, parser, help=summary[0].lower() + summary[1:])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or 2 after one line on what the user can mend."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _run(arguments)
+    except (ValueError, FileNotFoundError) as error:
+        if os.environ.get("YOLO_SYNTH_TRACEBACK"):
+            raise
+        print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments and arguments[0] in TRAINER_VERBS:
+        sys.argv = [PROGRAM, *arguments]  # LightningCLI reads it
+        _leave_out_noise()
+        TrainingCLI()
+        return
+    options = own_parser().parse_args(arguments)
+    verb = options.subcommand
+    meaning, values = VERBS[verb], options[verb]
+    if not callable(meaning):
+        meaning, values = meaning[values.verb], values[values.verb]
+    meaning(**values.as_dict())
+
+
+def _leave_out_noise() -> None:
+    """Silence what Lightning says of things that are meant to be so."""
+    for message in (
+        "Checkpoint directory .* exists and is not empty",  # the run folder holds other files too
+        ".*does not have many workers",  # the data module's choice, named in its options
+        ".*isinstance.treespec, LeafSpec.*",  # Lightning's own call of PyTorch
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    advertisement = "\N{ELECTRIC LIGHT BULB} Tip:"
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: not str(record.msg).startswith(advertisement)
+    )
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message in one line; of a data worker's, which holds a traceback, the end."""
+    text = str(error).strip()
+    if "Original Traceback" in text:
+        text = re.split(r"\n\w*(?:Error|Exception): ", text)[-1]
+    return " ".join(text.split())

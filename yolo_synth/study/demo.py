@@ -1,0 +1,64 @@
+"""The demo: the whole study on small drawn scenes, by the commands that a user would type."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from yolo_synth.runs import SUMMARY
+
+DEMO: Final = Path("demo")
+
+COMMANDS: Final = (
+    (f"{DEMO}/data/tiny.json", "data tiny demo/data --images 500"),
+    (f"{DEMO}/pretraining/tiny.json", "data tiny demo/pretraining --images 500 --seed 100"),
+    (
+        f"{DEMO}/pretraining/runs/Pretrained/100/{SUMMARY}",
+        "fit --config experiments/tiny_pretraining.yaml --runs demo/pretraining/runs "
+        "--name Pretrained",
+    ),
+    (
+        f"{DEMO}/backbone.conv.74",
+        "export demo/pretraining/runs/Pretrained/100 demo/backbone.conv.74 --last_layer 74",
+    ),
+    (None, "sweep experiments/tiny_sweep.yaml --runs demo/runs --parallel 2"),
+    (None, "evaluate demo/runs"),
+    (None, "compare demo/runs/U-Real/0 demo/runs/U-Synthetic/0 --images 100"),
+    (None, "compare demo/runs/U-Real/0 demo/runs/F-Synthetic/0 --images 100"),
+    (None, "compare demo/runs/U-Synthetic/0 demo/runs/F-Synthetic/0 --images 100"),
+)
+"""What each step leaves behind (None: the command itself knows what is done), and the command."""
+
+
+def demo() -> None:
+    """Run the whole study in miniature, in ./demo.
+
+    Draws small street scenes in both data sets' formats, trains U-Real, U-Synthetic, F-Real and
+    F-Synthetic on them, tests each on both and compares them layer by layer. What is done already is
+    not done again; remove ./demo to start afresh.
+    """
+    if not Path("experiments/tiny_sweep.yaml").is_file():
+        raise FileNotFoundError(
+            "experiments/tiny_sweep.yaml: no such file; call yolo-synth demo in the project's folder"
+        )
+    start = time.monotonic()
+    for made, command in COMMANDS:
+        if made is not None and Path(made).exists():
+            continue
+        print(f"\n$ yolo-synth {command}", flush=True)  # noqa: T201
+        _run(command)
+    minutes = (time.monotonic() - start) / 60
+    print(f"\nThe demo took {minutes:.1f} minutes; curves and heat maps are in demo/runs/*/0/")  # noqa: T201
+
+
+def _run(command: str) -> None:
+    environment = {**os.environ, "WANDB_SILENT": "true"}
+    done = subprocess.run(
+        [sys.executable, "-m", "yolo_synth", *command.split()], env=environment, check=False
+    )
+    if done.returncode:
+        raise ValueError(f"yolo-synth {command} ended with exit code {done.returncode}")

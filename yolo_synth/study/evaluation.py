@@ -1,0 +1,76 @@
+"""Evaluation: every run on every domain's test images (Table 2 of the paper)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from yolo_synth.detector import average_precisions, mean_average_precision, update
+from yolo_synth.runs import Config, Run, data_module, find_runs
+from yolo_synth.yolov3 import detections
+
+
+def evaluate(folder: str, batch_size: int = 16) -> None:
+    """Measure every finished run on every domain's test images and print the paper's Table 2.
+
+    The domains are those that the runs were trained on. A result is kept in the run folder, under
+    test/, and not computed again.
+
+    Args:
+        folder: Folder of run folders.
+        batch_size: Images per batch.
+    """
+    finished = [run for run in find_runs(folder) if run.finished]
+    for run in find_runs(folder):
+        if not run.finished:
+            print(f"{run.folder}: not finished, left out")  # noqa: T201
+    table = evaluation_table(finished, batch_size)
+    print(table_2(table).to_string(float_format="{:.3f}".format))  # noqa: T201
+
+
+def evaluation_table(finished: Sequence[Run], batch_size: int = 16) -> pd.DataFrame:
+    """Return a row per run and domain: model, seed, domain, map50, map and map50 of each class."""
+    domains = {run.domain: run.config["data"] for run in finished}
+    pairs = [(run, domain) for run in finished for domain in domains]
+    rows = []
+    for run, domain in tqdm(pairs, desc="evaluate", unit="test", leave=False):
+        scores = _scores(run, domain, domains[domain], batch_size)
+        rows.append({"model": run.model, "seed": run.seed, "domain": domain, **scores})
+    return pd.DataFrame(rows)
+
+
+def table_2(table: pd.DataFrame) -> pd.DataFrame:
+    """Return mAP@0.5 with a row a model and a column a domain and seed."""
+    return table.pivot_table(index="model", columns=["domain", "seed"], values="map50")
+
+
+def _scores(run: Run, domain: str, data: Config, batch_size: int) -> dict[str, float]:
+    path = run.folder / "test" / f"{domain}.json"
+    if path.is_file():
+        kept: dict[str, float] = json.loads(path.read_text())
+        return kept
+    scores = test_scores(run, data, batch_size)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(scores, indent=2) + "\n")
+    return scores
+
+
+@torch.inference_mode()
+def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
+    """Return mAP of a run's best weights on the test images of a data module's configuration."""
+    module: Any = data_module(data, image_size=run.image_size, batch_size=batch_size)
+    module.prepare_data()
+    module.setup("test")
+    network, metric = run.network(), mean_average_precision()
+    model = run.config["model"]
+    for images, targets in module.test_dataloader():
+        found = detections(
+            network(images.float() / 255), run.image_size, model["confidence"], model["iou"]
+        )
+        update(metric, found, targets)
+    return average_precisions(metric)
