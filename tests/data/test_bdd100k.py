@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from yolo_synth.data.bdd100k import read_bdd100k
+
+LANE = {
+    "category": "lane",
+    "poly2d": [{"vertices": [[0, 1], [2, 3]], "types": "LL", "closed": False}],
+}
+ATTRIBUTES = {"weather": "rainy", "scene": "highway", "timeofday": "night"}
+
+
+def box(category, *edges):
+    return {
+        "category": category,
+        "box2d": dict(zip(("x1", "y1", "x2", "y2"), edges, strict=True)),
+        "id": 0,
+    }
+
+
+FRAMES = {
+    "train": [
+        {
+            "name": "aaaa-2.jpg",
+            "attributes": ATTRIBUTES,
+            "timestamp": 10000,
+            "labels": [
+                LANE,
+                box("motor", 1, 2, 30.5, 40),
+                box("traffic sign", 5, 6, 7, 8),
+                box("car", 9, 9, 9, 9),
+            ],
+        },
+        {"name": "aaaa-1.jpg", "attributes": ATTRIBUTES, "labels": None},
+        {"name": "not-there.jpg", "labels": [box("car", 0, 0, 5, 5)]},
+    ],
+    "val": [{"name": "bbbb-1.jpg", "labels": [box("person", 0, 0, 20, 30)]}],
+}
+NAMES = {"train": ["aaaa-1.jpg", "aaaa-2.jpg", "aaaa-3.jpg"], "val": ["bbbb-1.jpg"]}
+LABELS = {2018: "bdd100k_labels_images_{}.json", 2020: "det_20/det_{}.json"}
+
+
+def write(images, labels, frames=FRAMES, year=2018, wrap=lambda frames: frames):
+    for part, names in NAMES.items():
+        (images / part).mkdir(parents=True)
+        for name in names:
+            Image.new("RGB", (64, 36)).save(images / part / name)
+        file = labels / LABELS[year].format(part)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(wrap(frames[part])))
+
+
+@pytest.fixture
+def root(tmp_path):
+    write(tmp_path / "bdd100k/images/100k", tmp_path / "bdd100k/labels")
+    return tmp_path
+
+
+def test_2018_labels_of_both_parts_make_one_table(root):
+    table = read_bdd100k(root)
+    assert table["image"].tolist() == ["aaaa-1.jpg"] + ["aaaa-2.jpg"] * 3 + [
+        "aaaa-3.jpg",
+        "bbbb-1.jpg",
+    ]
+    assert table["category"].tolist()[1:4] == ["motor", "traffic sign", "car"]
+    assert table["label"].tolist() == [-1, 1, -1, 2, -1, 0]
+    assert table["dropped"].tolist() == ["no box", "", "label", "degenerate", "no box", ""]
+    assert table.loc[1, ["x1", "y1", "x2", "y2"]].tolist() == [1, 2, 30.5, 40]
+    assert table["path"].iloc[-1] == "bdd100k/images/100k/val/bbbb-1.jpg"
+    assert (root / table["path"].iloc[-1]).is_file()
+    assert table["group"].tolist() == ["aaaa"] * 5 + ["bbbb"]
+    assert table["weather"].tolist() == ["rainy"] * 4 + ["", ""]
+    assert set(table["width"]) == {64}
+    assert set(table["height"]) == {36}
+    assert set(table["instance"]) == {-1}
+
+
+def test_what_has_no_counterpart_is_counted(root, caplog):
+    with caplog.at_level("INFO", "yolo_synth"):
+        read_bdd100k(root)
+    assert "4 images, 4 boxes; 1 images have no entry" in caplog.text
+    assert "1 entries have no image" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda frames: frames, lambda frames: {"config": None, "frames": frames}]
+)
+def test_2020_labels_as_list_or_object(tmp_path, wrap):
+    renamed = json.loads(
+        json.dumps(FRAMES).replace('"motor"', '"motorcycle"').replace('"person"', '"pedestrian"')
+    )
+    for frames in renamed.values():
+        for frame in frames:
+            for label in frame.get("labels") or []:
+                label |= {"id": "0123", "box2d": label.get("box2d")}
+    write(tmp_path / "bdd100k/images/100k", tmp_path / "bdd100k/labels", renamed, 2020, wrap)
+    table = read_bdd100k(tmp_path)
+    assert table["label"].tolist() == [-1, 1, -1, 2, -1, 0]
+    assert table["category"].tolist()[-1] == "pedestrian"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "start"),
+    [
+        ("bdd100k/images/100k", "bdd100k/labels", "bdd100k"),
+        ("bdd100k_images_100k/bdd100k/images/100k", "bdd100k_labels_release/bdd100k/labels", ""),
+        ("bdd100k/images/100k", "bdd100k_labels_release/bdd100k/labels", ""),
+        ("images/100k", "labels", ""),
+    ],
+)
+def test_layouts(tmp_path, images, labels, start):
+    write(tmp_path / images, tmp_path / labels)
+    table = read_bdd100k(tmp_path / start)
+    assert len(table) == 6
+    assert all((tmp_path / start / path).is_file() for path in table["path"])
+
+
+def test_2018_labels_come_before_those_of_2020(root):
+    other = {part: [] for part in FRAMES}
+    for part in other:
+        file = root / "bdd100k/labels" / LABELS[2020].format(part)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("[]")
+    assert (read_bdd100k(root)["dropped"] == "").sum() == 2
+
+
+def test_missing_folders_are_listed(tmp_path, root):
+    with pytest.raises(
+        FileNotFoundError, match=r"no BDD100K images in .*bdd100k/images/100k, .*holds bdd100k/"
+    ):
+        read_bdd100k(tmp_path / "nowhere")
+    (root / "bdd100k/labels/bdd100k_labels_images_val.json").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"100k/val: looked for bdd100k_labels_images_val\.json and det_20"
+    ):
+        read_bdd100k(root)
+
+
+def test_one_part_alone_is_enough(root):
+    shutil.rmtree(root / "bdd100k/images/100k/val")
+    assert read_bdd100k(root)["image"].nunique() == 3
+
+
+def train_file(root):
+    return root / "bdd100k/labels/bdd100k_labels_images_train.json"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"name": "aaaa-1.jpg", "labels": [}]', r"train\.json: JSON is malformed.*byte 35"),
+        ('[{"name": "aaaa-1.jpg"}', r"train\.json: .*truncated"),
+        ("", r"train\.json is empty"),
+        ("3", r"train\.json: Expected `array`"),
+        ('{"images": []}', r"train\.json: .*`frames`"),
+        ('[{"name": "aaaa-1.jpg"}, {"labels": []}]', r"train\.json frame 1: .*`name`"),
+        (
+            '[{"name": "aaaa-1.jpg", "labels": [{"category": "car", "box2d": {"x1": "4"}}]}]',
+            r"train\.json frame 0: Expected `float`, got `str` - at `\$\.labels\[0\]\.box2d\.x1`",
+        ),
+        ('[{"name": "aaaa-1.jpg"}, {"name": "aaaa-1.jpg"}]', r"frame 1: image aaaa-1\.jpg has"),
+        ('[{"name": "../aaaa-1.jpg"}]', r"frame 0: '\.\./aaaa-1\.jpg' is not the plain name"),
+        ('[{"name": "/etc/passwd"}]', r"frame 0: '/etc/passwd' is not the plain name"),
+        ("[" * 100_000, r"train\.json: "),
+    ],
+)  # fmt: skip
+def test_malformed_labels_are_named_with_their_place(root, text, message):
+    train_file(root).write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_bdd100k(root)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_of_other_images_are_refused(root):
+    for part in ("train", "val"):
+        (root / f"bdd100k/labels/bdd100k_labels_images_{part}.json").write_text(
+            '[{"name": "other.jpg"}]'
+        )
+    with pytest.raises(
+        ValueError, match=r"none of the 4 images has an entry in .*train\.json or .*val\.json"
+    ):
+        read_bdd100k(root)
+
+
+def test_hidden_files_are_no_images(root):
+    (root / "bdd100k/images/100k/train/._aaaa-1.jpg").write_bytes(b"left by another system")
+    assert read_bdd100k(root)["image"].nunique() == 4
+
+
+def test_invalid_utf8_is_named(root):
+    train_file(root).write_bytes(b'[{"name": "aaaa-1.jpg", "labels": [{"category": "\xff\xfe"}]}]')
+    with pytest.raises(ValueError, match=r"train\.json"):
+        read_bdd100k(root)
+
+
+@pytest.mark.parametrize("edge", ["1e300", "-1e12"])
+def test_absurd_edges_are_named(root, edge):
+    label = f'{{"category": "car", "box2d": {{"x1": 0, "y1": 0, "x2": {edge}, "y2": 5}}}}'
+    train_file(root).write_text(f'[{{"name": "aaaa-1.jpg", "labels": [{label}]}}]')
+    with pytest.raises(ValueError, match=r"train/aaaa-1\.jpg: .* are not the edges of a box"):
+        read_bdd100k(root)
+
+
+def test_an_unknown_category_is_named_with_file_image_and_the_known_ones(root):
+    frames = [{"name": "aaaa-1.jpg", "labels": [box("cra", 0, 0, 9, 9)]}]
+    train_file(root).write_text(json.dumps(frames))
+    with pytest.raises(
+        ValueError, match=r"train\.json: image aaaa-1\.jpg .*'cra'; known are person, pedestrian"
+    ):
+        read_bdd100k(root)
+
+
+def test_a_file_that_is_no_image_is_named(root):
+    (root / "bdd100k/images/100k/val/bbbb-1.jpg").write_bytes(b"<html>")
+    with pytest.raises(ValueError, match=r"bbbb-1\.jpg is not an image"):
+        read_bdd100k(root)
+
+
+def test_a_camera_held_upright_does_not_swap_the_sides(root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((36, 64, 3), np.uint8)).save(
+        root / "bdd100k/images/100k/val/bbbb-1.jpg", exif=exif
+    )
+    assert read_bdd100k(root)[["width", "height"]].iloc[-1].tolist() == [64, 36]

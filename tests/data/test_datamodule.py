@@ -1,0 +1,343 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+from PIL import Image
+
+from yolo_synth.data.annotations import drop_hood
+from yolo_synth.data.datamodule import BDD100K, GTAV, TrainSampler, collate
+
+NUM_IMAGES = 20
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    """Write 20 images in BDD100K's layout; image i has i % 3 boxes and the colour 10 i."""
+    root = tmp_path_factory.mktemp("street")
+    rng = np.random.default_rng(0)
+    frames = []
+    for number in range(NUM_IMAGES):
+        name = f"{number:02d}-x.jpg"
+        folder = root / "bdd100k/images/100k" / ("val" if number % 5 == 0 else "train")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 10, (36, 64, 3)) + 10 * number
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
+        box = {"x1": 10, "y1": 8, "x2": 20 + number, "y2": 30}
+        labels = [
+            {"category": "car", "box2d": box},
+            {"category": "lane"},
+            {"category": "bus", "box2d": box},
+        ]
+        frames.append({"name": name, "labels": labels[: (0, 2, 3)[number % 3]]})
+    (root / "bdd100k/labels").mkdir()
+    for part in ("train", "val"):
+        (root / f"bdd100k/labels/bdd100k_labels_images_{part}.json").write_text(
+            json.dumps(
+                [frame for frame in frames if (int(frame["name"][:2]) % 5 == 0) == (part == "val")]
+            )
+        )
+    lists = {"train": range(12), "valid": range(19, 11, -1)}
+    for split, numbers in (lists | {"test": []}).items():
+        (root / f"{split}.txt").write_text("\n".join(f"{n:02d}-x.jpg" for n in numbers))
+    (root / "test.txt").write_text("16-x.jpg\n17-x.jpg")
+    (root / "valid.txt").write_text("\n".join(f"{n:02d}-x.jpg" for n in (19, 12, 18, 13, 15, 14)))
+    return root
+
+
+def module(street, **settings):
+    return BDD100K(
+        street,
+        **({"splits": street, "image_size": 64, "batch_size": 4, "num_workers": 0} | settings),
+    )
+
+
+def epochs(data, *numbers):
+    """Return all batches of some training epochs as bytes, as Lightning would run them."""
+    data.setup("fit")
+    loader = data.train_dataloader()
+    batches = []
+    for number in numbers:
+        loader.sampler.set_epoch(number)
+        for images, targets in loader:
+            batches.append(
+                (images.numpy().tobytes(), [target["boxes"].tolist() for target in targets])
+            )
+    return batches
+
+
+@pytest.fixture
+def seed_1(monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "1")
+
+
+def test_samples_depend_on_seed_epoch_and_index_only(street, seed_1, monkeypatch):
+    alone = epochs(module(street), 0, 1)
+    assert epochs(module(street, num_workers=2), 0, 1) == alone
+    assert epochs(module(street), 1) == alone[3:], "a resumed run goes on as if it had not stopped"
+    assert alone[:3] != alone[3:]
+    assert epochs(module(street), 0) == alone[:3], "runs agree"
+    monkeypatch.setenv("PL_GLOBAL_SEED", "2")
+    assert epochs(module(street), 0) != alone[:3]
+
+
+def test_loading_leaves_the_runs_random_state_alone(street):
+    state = torch.get_rng_state()
+    epochs(module(street), 0)
+    assert torch.get_rng_state().equal(state)
+
+
+def test_no_two_samples_of_two_epochs_are_augmented_alike(street, seed_1):
+    seeds = []
+    for epoch in (0, 1):
+        for rank in (0, 1):
+            sampler = TrainSampler(500, 2, rank, seed=1)
+            sampler.set_epoch(epoch)
+            seeds += [seed for _, seed in sampler]
+    assert len(set(seeds)) == 1000
+    # Seed 0 in epoch 1 is not seed 1 in epoch 0, as it is with torch's own sampler.
+    zero, one = TrainSampler(500, seed=0), TrainSampler(500, seed=1)
+    zero.set_epoch(1)
+    assert [index for index, _ in zero] != [index for index, _ in one]
+
+
+@pytest.mark.parametrize(("length", "ranks"), [(10, 1), (10, 2), (10, 3), (2, 5)])
+def test_ranks_share_the_training_images_evenly(length, ranks):
+    shares = [list(TrainSampler(length, ranks, rank)) for rank in range(ranks)]
+    sizes = {len(share) for share in shares}
+    assert len(sizes) == 1
+    pairs = sum(map(len, shares)) - length
+    together = [pair for share in shares for pair in share]
+    assert {index for index, _ in together} == set(range(length))
+    assert 0 <= pairs < max(ranks, length)
+    assert len(set(together)) == length, "the same sample has the same seed on every rank"
+
+
+class Ranks:
+    """What a data module asks of a Trainer."""
+
+    def __init__(self, world_size, global_rank):
+        self.world_size, self.global_rank, self.num_devices = world_size, global_rank, world_size
+
+
+@pytest.mark.parametrize("ranks", [1, 3, 4, 6])
+def test_validation_sees_every_image_once_on_any_number_of_ranks(street, ranks):
+    seen = []
+    for rank in range(ranks):
+        data = module(street)
+        data.trainer = Ranks(ranks, rank)
+        data.setup("validate")
+        indices = list(data.val_dataloader().sampler)
+        assert indices == list(range(6))[rank::ranks]
+        seen += indices
+    assert sorted(seen) == list(range(6))
+
+
+def test_too_many_ranks_are_refused(street):
+    data = module(street)
+    data.trainer = Ranks(3, 0)
+    with pytest.raises(ValueError, match="split 'test' has 2 images for 3 devices"):
+        data.test_dataloader()
+
+
+def mean_colour(images):
+    return (images.float().mean((1, 2, 3)) / 10).round().long().tolist()
+
+
+def test_validation_and_prediction_go_in_the_lists_order(street):
+    data = module(street, resize="stretch", image_size=32)
+    data.setup()
+    assert data.names("valid") == [f"{n:02d}-x.jpg" for n in (19, 12, 18, 13, 15, 14)]
+    batches = list(data.val_dataloader())
+    assert [len(targets) for _, targets in batches] == [4, 2]
+    first, second = (mean_colour(images - 4) for images, _ in batches)
+    assert first + second == [19, 12, 18, 13, 15, 14]
+    ((images, targets),) = data.predict_dataloader()
+    assert mean_colour(images - 4) == [16, 17]
+    assert [target["labels"].tolist() for target in targets] == [[2], [2, 3]]
+    assert targets[1]["boxes"].tolist() == [pytest.approx([5, 64 / 9, 18.5, 80 / 3])] * 2
+
+
+def test_training_uses_every_image_and_augment_false_leaves_them_as_they_are(street):
+    data = module(street, augment=False)
+    first, second = epochs(data, 0), epochs(data, 1)
+    assert len(first) == 3
+    assert len(data.dataset("train")) == 12
+    images = {data.dataset("train")[i][0].numpy().tobytes() for i in range(12)}
+    size = 3 * 64 * 64
+    for batches in (first, second):
+        joined = b"".join(pixels for pixels, _ in batches)
+        assert {joined[i : i + size] for i in range(0, len(joined), size)} == images
+
+
+def test_without_lists_60_20_20_of_the_images_are_drawn(street):
+    data = module(street, splits=None)
+    sizes = [len(data.names(split)) for split in ("train", "valid", "test")]
+    assert sizes == [12, 4, 4]
+    assert module(street, splits=None, split_seed=1).names("test") != data.names("test")
+
+
+def test_a_probe_is_as_in_training_and_nested(street):
+    data = module(street)
+    images, names = data.probe("train", 5, 32, seed=3)
+    assert images.shape == (5, 3, 32, 32)
+    assert images.dtype == torch.uint8
+    assert len(set(names)) == 5
+    assert [round(float(image[:, 16].float().mean() - 4.5) / 10) for image in images] == [
+        int(n[:2]) for n in names
+    ]
+    fewer, first = data.probe("train", 2, 32, seed=3)
+    assert first == names[:2]
+    assert fewer.equal(images[:2])
+    assert data.probe("train", 5, 64, seed=3)[1] == names
+    assert data.probe("train", 5, 32, seed=4)[1] != names
+    for n in (0, 13):
+        with pytest.raises(
+            ValueError, match=f"cannot draw {n} images from split 'train', which has 12"
+        ):
+            data.probe("train", n, 32)
+    with pytest.raises(ValueError, match="no split 'val'; there are train, valid, test"):
+        data.probe("val", 1, 32)
+
+
+def test_targets_are_a_list_that_survives_the_way_from_a_worker(street):
+    data = module(street)
+    _, packed = collate([data.dataset("train")[i] for i in range(6)])
+    assert isinstance(packed, list)
+    function, arguments = packed.__reduce__()
+    unpacked = function(*arguments)
+    assert type(unpacked) is list
+    for one, other in zip(packed, unpacked, strict=True):
+        assert one["boxes"].equal(other["boxes"])
+        assert one["labels"].equal(other["labels"])
+        assert other["boxes"].shape == (len(other["labels"]), 4)
+
+
+class Looker(LightningModule):
+    """Keep what the trainer hands it, and train one number on it."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.seen, self.orders = [], []
+
+    def training_step(self, batch, _):
+        images, targets = batch
+        self.seen.append((images.dtype, float(images.max()), targets[0]["boxes"].dtype))
+        self.orders.append(images.float().mean((1, 2, 3)).tolist())
+        return (self.scale * images.mean()) ** 2
+
+    def validation_step(self, batch, _):
+        self.seen.append((batch[0].dtype, float(batch[0].max()), batch[1][0]["boxes"].dtype))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.0)
+
+
+def fit(street, tmp_path, precision="32-true", max_epochs=1, **settings):
+    looker = Looker()
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=max_epochs, precision=precision, default_root_dir=tmp_path,
+        logger=False, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        log_every_n_steps=1, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(looker, datamodule=module(street, **settings))
+    return looker
+
+
+# Lightning warns of too few workers, as it should, and uses what torch is about to retire.
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("32-true", torch.float32), ("bf16-true", torch.bfloat16)]
+)
+def test_a_trainer_gets_float_images_and_a_new_order_each_epoch(street, tmp_path, precision, dtype):
+    looker = fit(street, tmp_path, precision, max_epochs=2)
+    assert {entry[0] for entry in looker.seen} == {dtype}
+    assert all(0.05 < entry[1] <= 1 for entry in looker.seen)
+    assert len(looker.orders) == 6
+    assert looker.orders[:3] != looker.orders[3:]
+
+
+def test_bad_input_fails_in_prepare_data_and_reading_happens_once(street, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="no BDD100K images"):
+        BDD100K(tmp_path).prepare_data()
+    with pytest.raises(FileNotFoundError, match=r"no train\.txt"):
+        module(street, splits=tmp_path).prepare_data()
+    data = module(street)
+    data.prepare_data()
+    monkeypatch.setattr(BDD100K, "read", lambda self: pytest.fail("read twice"))
+    data.setup("fit")
+    data.probe("test", 1, 32)
+
+
+def test_a_damaged_image_is_named_in_one_line_from_a_worker_too(street, tmp_path):
+    shutil.copytree(street, tmp_path / "street")
+    image = tmp_path / "street/bdd100k/images/100k/train/03-x.jpg"
+    image.write_bytes(image.read_bytes()[:-20])
+    data = module(tmp_path / "street", num_workers=1, batch_size=12)
+    with pytest.raises(ValueError, match=r"^/\S*03-x\.jpg is damaged or cut off and .* anew$"):
+        next(iter(data.train_dataloader()))
+
+
+def test_prepare_data_says_what_there_is(street, caplog):
+    with caplog.at_level("INFO", "yolo_synth"):
+        module(street).prepare_data()
+    assert (
+        "BDD100K train: 12 images; boxes: 0 person, 0 cycle, 8 car, 4 bus, 0 truck" in caplog.text
+    )
+    assert "19 boxes used; left out: 0 of other kinds" in caplog.text
+    assert "7 images have no box" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def game(tmp_path_factory):
+    """Write a sequence of 12 frames in GTAV's layout, with a hood, a car and a small car."""
+    root = tmp_path_factory.mktemp("game")
+    for kind in ("img", "bb"):
+        (root / "train" / kind / "001").mkdir(parents=True)
+    rest = ",0" * 22
+    for number in range(1, 13):
+        stem = f"001_{number:05d}"
+        Image.new("RGB", (192, 108)).save(root / f"train/img/001/{stem}.jpg")
+        lines = [
+            f"24,100,10,90,180,108{rest}",
+            f"24,{100 + number},5,5,45,45{rest}",
+            f"24,99,0,0,11,9{rest}",
+        ]
+        (root / f"train/bb/001/{stem}.csv").write_text("\n".join(lines))
+    return root
+
+
+def test_gtav_leaves_out_small_boxes_and_the_hood(game):
+    data = GTAV(game, image_size=64, num_workers=0)
+    assert data.table["dropped"].tolist() == ["hood", "", "area"] * 12
+    assert data.dataset("train")[0][1]["boxes"].shape == (1, 4)
+    everything = GTAV(game, min_area=0, drop_hood=False, columns="class,instance").table
+    assert set(everything["dropped"]) == {""}
+    assert (drop_hood(everything)["dropped"] == "hood").sum() == 12
+
+
+def test_the_command_lines_parser_knows_every_setting():
+    parser = LightningArgumentParser()
+    parser.add_lightning_class_args(GTAV, "data")
+    data = parser.parse_args(
+        [
+            "--data.root=x",
+            "--data.splits=null",
+            "--data.columns=class,instance",
+            "--data.resize=stretch",
+        ]
+    ).data
+    assert (data.columns, data.resize, data.min_area, data.image_size) == (
+        "class,instance",
+        "stretch",
+        100.0,
+        416,
+    )
+    assert data.splits is None

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from yolo_synth.boxes import place
+from yolo_synth.data.images import PADDING, Augmentation, decode, load
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+NO_BOXES = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+
+
+def scene(width, height, box, color=RED, background=BLUE):
+    """Draw one filled box; it covers x1 ≤ x < x2."""
+    x1, y1, x2, y2 = box
+    pixels = np.full((height, width, 3), background, np.uint8)
+    pixels[y1:y2, x1:x2] = color
+    return pixels
+
+
+def save(path, pixels, **options):
+    Image.fromarray(pixels).save(
+        path, **({"quality": 95, "subsampling": 0} if path.suffix == ".jpg" else {}) | options
+    )
+    return path
+
+
+def load_box(path, pixels, box, size, resize="letterbox", augmentation=None):
+    save(path, pixels)
+    height, width = pixels.shape[:2]
+    boxes, labels = np.array([box], np.float32), np.array([3])
+    return load(path, width, height, size, resize, boxes, labels, augmentation)
+
+
+def extent_of_red(image):
+    """Find the edges of what is red in an image [3, S, S], to half a pixel, from its mixed pixels."""
+    red, blue = image[0].numpy().astype(float), image[2].numpy().astype(float)
+    share = np.clip((red - blue + 255) / 510, 0, 1) * (
+        (red > 150) | (blue > 150) | (red + blue > 200)
+    )
+    rows, columns = np.flatnonzero(share.max(1) > 0.5), np.flatnonzero(share.max(0) > 0.5)
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1920, 1080)])
+def test_a_letterboxed_street_image_is_416_by_234_with_91_rows_of_grey(
+    tmp_path, width, height, suffix
+):
+    box = (width // 4, height // 3, width // 2, height // 2)
+    image, target = load_box(tmp_path / f"a{suffix}", scene(width, height, box), box, 416)
+    assert image.shape == (3, 416, 416)
+    assert image.dtype == torch.uint8
+    assert image.is_contiguous()
+    assert (image[:, :91] == PADDING).all()
+    assert (image[:, 325:] == PADDING).all()
+    assert (image[:, 91:325] != PADDING).any(0).all()
+    assert target["boxes"].tolist() == [pytest.approx([104, 91 + 78, 208, 91 + 117])]
+    assert target["boxes"].dtype == torch.float32
+    assert target["labels"].tolist() == [3]
+    assert extent_of_red(image) == pytest.approx(target["boxes"][0].tolist(), abs=1)
+
+
+@pytest.mark.parametrize("resize", ["letterbox", "stretch"])
+@pytest.mark.parametrize(
+    ("width", "height"), [(500, 300), (300, 500), (90, 60), (416, 416), (3000, 700)]
+)
+def test_boxes_follow_pixels(tmp_path, width, height, resize):
+    box = (width // 5, height // 4, width // 2, 3 * height // 4)
+    image, target = load_box(tmp_path / "a.png", scene(width, height, box), box, 416, resize)
+    assert extent_of_red(image) == pytest.approx(target["boxes"][0].tolist(), abs=1.01)
+
+
+def test_boxes_follow_pixels_through_augmentation(tmp_path):
+    box = (100, 60, 260, 250)
+    augmentation = Augmentation()
+    scales, shifts = set(), set()
+    mirrored = 0
+    for seed in range(30):
+        augmentation.seed(seed)
+        image, target = load_box(
+            tmp_path / "a.png", scene(500, 300, box), box, 320, "letterbox", augmentation
+        )
+        x1, y1, x2, y2 = target["boxes"][0].tolist()
+        assert extent_of_red(image) == pytest.approx((x1, y1, x2, y2), abs=1.6)
+        mirrored += (x1 + x2) / 2 > 160
+        scales.add(round((x2 - x1) / (160 * 0.64), 2))
+        shifts.add(round((y1 + y2) / 2))
+    assert 8 <= mirrored <= 22
+    assert 0.88 <= min(scales) < 0.94 < 1.06 < max(scales) <= 1.12
+    assert max(shifts) - min(shifts) > 10
+
+
+def test_mirroring_scale_and_colour_are_drawn_apart(tmp_path):
+    augmentation = Augmentation()
+    box = (0, 0, 50, 100)
+    draws = []
+    for seed in range(200):
+        augmentation.seed(seed)
+        image, target = load_box(
+            tmp_path / "a.png",
+            scene(100, 100, box, (130,) * 3, (130,) * 3),
+            box,
+            64,
+            "stretch",
+            augmentation,
+        )
+        x1, _, x2, _ = target["boxes"][0].tolist()
+        draws.append(((x1 + x2) / 2 > 32, x2 - x1, float(image[0, 32, 32])))
+    correlation = np.corrcoef(np.array(draws, float).T)
+    assert abs(correlation[0, 2]) < 0.25
+    assert abs(correlation[1, 2]) < 0.25
+
+
+def test_padding_stays_grey_and_colours_change_lightly(tmp_path):
+    path = save(tmp_path / "a.png", np.full((50, 100, 3), (150, 120, 90), np.uint8))
+    augmentation = Augmentation()
+    centres = []
+    for seed in range(40):
+        augmentation.seed(seed)
+        image, _ = load(path, 100, 50, 128, "letterbox", *NO_BOXES, augmentation)
+        assert (image[:, 0] == PADDING).all()
+        centres.append(image[:, 64, 64].tolist())
+    change = np.abs(np.array(centres) - (150, 120, 90))
+    assert change.max() < 80
+    assert change.mean() > 5
+    assert (np.array(centres)[:, 0] > np.array(centres)[:, 2]).all(), "brown stays brown"
+
+
+def test_the_seed_decides_the_augmentation(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    augmentation = Augmentation()
+
+    def with_seed(seed):
+        augmentation.seed(seed)
+        return load_box(tmp_path / "a.png", pixels, (9, 9, 50, 50), 64, "letterbox", augmentation)
+
+    first, other, again = with_seed(1), with_seed(2), with_seed(1)
+    assert first[0].equal(again[0])
+    assert first[1]["boxes"].equal(again[1]["boxes"])
+    assert not first[0].equal(other[0])
+
+
+def test_boxes_are_cut_at_the_image_and_left_out_if_nothing_remains(tmp_path):
+    path = save(tmp_path / "a.png", np.zeros((50, 100, 3), np.uint8))
+    boxes = np.array(
+        [[-20, -20, 30, 30], [90, 10, 140, 70], [100, 0, 130, 50], [-9, 0, 0, 9]], np.float32
+    )
+    _, target = load(path, 100, 50, 200, "letterbox", boxes, np.arange(4))
+    assert target["boxes"].tolist() == [[0, 50, 60, 110], [180, 70, 200, 150]]
+    assert target["labels"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_an_image_without_boxes(tmp_path, augment):
+    path = save(tmp_path / "a.png", np.zeros((50, 100, 3), np.uint8))
+    augmentation = Augmentation() if augment else None
+    _, target = load(path, 100, 50, 64, "letterbox", *NO_BOXES, augmentation)
+    assert target["boxes"].shape == (0, 4)
+    assert target["boxes"].dtype == torch.float32
+    assert target["labels"].shape == (0,)
+    assert target["labels"].dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size", "decoded"),
+    [
+        (1280, 720, 416, (640, 360)),
+        (1920, 1080, 416, (480, 270)),
+        (1280, 720, 32, (160, 90)),
+        (831, 467, 416, (831, 467)),
+        (833, 469, 416, (417, 235)),
+        (300, 200, 416, (300, 200)),
+    ],
+)
+def test_a_jpeg_is_decoded_reduced_but_never_below_its_place(
+    tmp_path, width, height, size, decoded
+):
+    path = save(tmp_path / "a.jpg", np.zeros((height, width, 3), np.uint8))
+    assert decode(path, width, height, place(width, height, size)).shape[1::-1] == decoded
+
+
+def test_reduced_decoding_shows_what_averaging_all_pixels_shows(tmp_path):
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (45, 80, 3), np.uint8)
+    pixels = cv2.resize(coarse, (1280, 720), interpolation=cv2.INTER_CUBIC)
+    path = save(tmp_path / "a.jpg", pixels)
+    image, _ = load(path, 1280, 720, 320, "letterbox", *NO_BOXES)
+    averaged = np.asarray(Image.open(path)).reshape(180, 4, 320, 4, 3).mean((1, 3))
+    error = np.abs(image[:, 70:250].numpy().transpose(1, 2, 0) - averaged)
+    assert error.mean() < 1.5
+    assert error.max() < 25
+
+
+def jpeg_with_thumbnail():
+    """Encode a JPEG that holds a whole JPEG of its own in a header segment."""
+    rng = np.random.default_rng(0)
+    pixels = Image.fromarray(rng.integers(0, 256, (200, 300, 3), np.uint8))
+    small, large = io.BytesIO(), io.BytesIO()
+    pixels.resize((30, 20)).save(small, "JPEG")
+    pixels.save(large, "JPEG")
+    segment = b"thumbnail\0" + small.getvalue()
+    header = b"\xff\xef" + (len(segment) + 2).to_bytes(2, "big") + segment
+    return large.getvalue()[:2] + header + large.getvalue()[2:]
+
+
+@pytest.mark.parametrize("kept", [0.999, 0.9, 0.5, 0.1, 0])
+@pytest.mark.parametrize("kind", ["jpg", "thumbnail", "png"])
+def test_a_file_cut_off_is_named(tmp_path, kind, kept, capfd):
+    path = tmp_path / "a.img"
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    if kind == "thumbnail":
+        path.write_bytes(jpeg_with_thumbnail())
+    else:
+        Image.fromarray(pixels).save(path, "JPEG" if kind == "jpg" else "PNG")
+    whole = path.read_bytes()
+    load(path, 300, 200, 64, "letterbox", *NO_BOXES)
+    path.write_bytes(whole + b"\0" * 16)  # bytes after the end do no harm
+    load(path, 300, 200, 64, "letterbox", *NO_BOXES)
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(ValueError, match=r"a\.img is damaged or cut off"):
+        load(path, 300, 200, 64, "letterbox", *NO_BOXES)
+
+
+def test_an_image_of_another_size_than_its_sequence_is_named(tmp_path):
+    path = save(tmp_path / "a.jpg", np.zeros((100, 200, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"a\.jpg has about 200x100 pixels, not 300x100"):
+        load(path, 300, 100, 64, "letterbox", *NO_BOXES)
+
+
+def test_a_cameras_orientation_is_not_obeyed(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    box = (0, 0, 100, 50)
+    path = save(tmp_path / "a.jpg", scene(200, 100, box), exif=exif)
+    image, target = load(path, 200, 100, 64, "stretch", np.array([box], np.float32), np.array([0]))
+    assert extent_of_red(image) == pytest.approx(target["boxes"][0].tolist(), abs=1)

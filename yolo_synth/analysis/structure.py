@@ -1,0 +1,167 @@
+"""What the figures have to know of a network: its layers' kinds, sources and resolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+IMAGE: Final = -1
+"""The source index that stands for the network's input."""
+
+_SHORT: Final = {"convolutional": "conv", "yolo": "detection"}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The layers of a network, numbered from 0, without their weights.
+
+    Attributes:
+        kinds: What each layer is, such as `convolutional`, `shortcut`, `route`, `upsample`, `yolo`.
+        sources: For each layer, the layers whose outputs it reads; `IMAGE` (-1) is the input.
+        strides: For each layer, image pixels per cell of its output, along one side.
+        backbone_end: The head's first layer; the number of layers if there is no head.
+    """
+
+    kinds: tuple[str, ...]
+    sources: tuple[tuple[int, ...], ...]
+    strides: tuple[int, ...]
+    backbone_end: int
+
+    def __post_init__(self) -> None:
+        """Check that all parts speak of the same layers.
+
+        Raises:
+            ValueError: If they do not.
+        """
+        counts = len(self.kinds), len(self.sources), len(self.strides)
+        if len(set(counts)) > 1 or not self.kinds:
+            raise ValueError(
+                f"a structure has one kind, one row of sources and one stride per layer, not {counts}"
+            )
+        if not 0 < self.backbone_end <= len(self):
+            raise ValueError(
+                f"backbone_end is the head's first layer, 1 to {len(self)}, not {self.backbone_end}"
+            )
+        for layer, row in enumerate(self.sources):
+            if not all(IMAGE <= source < layer for source in row):
+                raise ValueError(f"layer {layer} reads {row}: sources come before their layer")
+        if min(self.strides) < 1:
+            raise ValueError(f"strides are 1 or more, not {min(self.strides)}")
+
+    def __len__(self) -> int:
+        """Return the number of layers."""
+        return len(self.kinds)
+
+    @property
+    def backbone(self) -> range:
+        """Return the backbone's layers."""
+        return range(self.backbone_end)
+
+    @property
+    def head(self) -> range:
+        """Return the head's layers; empty if there is none."""
+        return range(self.backbone_end, len(self))
+
+    @property
+    def regions(self) -> tuple[range, ...]:
+        """Return the scale regions: the longest runs of layers of one stride."""
+        starts = [
+            layer
+            for layer in range(len(self))
+            if layer == 0 or self.strides[layer] != self.strides[layer - 1]
+        ]
+        return tuple(range(start, end) for start, end in pairwise([*starts, len(self)]))
+
+    @property
+    def skips(self) -> tuple[tuple[int, int], ...]:
+        """Return (source, layer) for each output that is read by another than the next layer."""
+        return tuple(
+            (source, layer)
+            for layer, row in enumerate(self.sources)
+            for source in row
+            if source not in (layer - 1, IMAGE)
+        )
+
+    def side(self, layer: int, image_size: int) -> int:
+        """Return the side of a layer's output in cells, for square images of `image_size` pixels."""
+        return math.ceil(image_size / self.strides[layer])
+
+    def labels(self, image_size: int) -> list[str]:
+        """Return a label per layer, such as `62 conv 13x13`, for images of `image_size` pixels."""
+        sides = [self.side(layer, image_size) for layer in range(len(self))]
+        return [
+            f"{layer} {_SHORT.get(kind, kind)} {side}x{side}"
+            for layer, (kind, side) in enumerate(zip(self.kinds, sides, strict=True))
+        ]
+
+
+def structure_of(
+    network: nn.Module, backbone_end: int | None = None, image_size: int = 416
+) -> Structure:
+    """Read the structure of a network that says its layers and their sources.
+
+    Shapes alone are computed, on no device, and the network is left as it is.
+
+    Args:
+        network: Has `layers`, a sequence of modules, and `sources`, for each the layers that it reads
+            (-1 is the image). Without `kinds`, a layer's kind is its class's name in lower case.
+        backbone_end: The head's first layer; by default the network's attribute of that name.
+        image_size: A side of the input, in pixels, that the network takes. Strides are read off
+            the outputs' sides, rounded; a layer whose output is not [n, c, h, w] has its first
+            source's stride.
+
+    Returns:
+        The structure.
+
+    Raises:
+        ValueError: If the network does not say its layers, sources or where the head starts.
+    """
+    name = type(network).__name__
+    layers = list(getattr(network, "layers", ()))
+    sources = tuple(tuple(row) for row in getattr(network, "sources", ()))
+    if not layers or len(layers) != len(sources):
+        raise ValueError(
+            f"{name} has {len(layers)} layers and {len(sources)} rows of sources: "
+            "give it `layers` and one row of `sources` for each"
+        )
+    if backbone_end is None:
+        backbone_end = getattr(network, "backbone_end", None)
+    if backbone_end is None:
+        raise ValueError(f"{name} does not say where its head starts: give backbone_end")
+    kinds = getattr(network, "kinds", None) or [type(layer).__name__.lower() for layer in layers]
+    strides = _strides(layers, sources, image_size)
+    return Structure(tuple(kinds), sources, strides, backbone_end)
+
+
+def _strides(
+    layers: Sequence[nn.Module], sources: Sequence[tuple[int, ...]], image_size: int
+) -> tuple[int, ...]:
+    # Two images: batch normalisation in training mode refuses a single value per channel.
+    outputs = {IMAGE: torch.empty(2, 3, image_size, image_size, device="meta")}
+    strides = {IMAGE: 1}
+    for index, layer in enumerate(layers):
+        row = sources[index]
+        outputs[index] = _shape_only(layer, [outputs[source] for source in row])
+        strides[index] = (
+            max(1, round(image_size / outputs[index].shape[-2]))
+            if outputs[index].dim() == 4
+            else strides[row[0]]
+        )
+    return tuple(strides[index] for index in range(len(layers)))
+
+
+def _shape_only(layer: nn.Module, inputs: list[Tensor]) -> Tensor:
+    """Run a layer on shapes, with weights and buffers that hold no values."""
+    state = {
+        name: value.to("meta")
+        for name, value in [*layer.named_parameters(), *layer.named_buffers()]
+    }
+    with torch.no_grad():
+        output: Tensor = torch.func.functional_call(layer, state, tuple(inputs))
+    return output

@@ -1,0 +1,1 @@
+"""Images and boxes: from files on disk to batches for the network."""
