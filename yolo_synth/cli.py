@@ -137,8 +137,11 @@ class TrainingCLI(LightningCLI):
         return str(last)
 
     def before_fit(self) -> None:
-        """Read the data before anything is written, so that bad input leaves nothing behind."""
-        self.datamodule.prepare_data()
+        """Read what the run needs before anything is written: bad input leaves nothing behind."""
+        self.datamodule.names("train")
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, Similarity):
+                callback.check_reference()
         config = self.config["fit"]
         if config.trainer.logger is None:
             model = config.name or runs.model_name(config.as_dict())
@@ -200,6 +203,7 @@ def _add_verb(subcommands: Any, verb: str, function: Callable[..., None]) -> Non
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 after one line on what the user can mend."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _show_progress_notes()
     try:
         _run(arguments)
     except (ValueError, FileNotFoundError) as error:
@@ -222,6 +226,16 @@ def _run(arguments: list[str]) -> None:
     if not callable(meaning):
         meaning, values = meaning[values.verb], values[values.verb]
     meaning(**values.as_dict())
+
+
+def _show_progress_notes() -> None:
+    """Print what the package logs, such as how many boxes were read and which were left out."""
+    log = logging.getLogger("yolo_synth")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
 
 
 def _leave_out_noise() -> None:

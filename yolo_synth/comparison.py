@@ -86,6 +86,7 @@ class Comparison:
         """Return the curve over layers and both heat maps, by file name."""
         first, second = self.names
         title = f"{first} vs {second}\n{self.probe.label}"
+        size = self.probe.images.shape[-1]
         return {
             "curves": similarity_curves(
                 {
@@ -94,20 +95,27 @@ class Comparison:
                 },
                 self.structure,
                 title=title,
+                image_size=size,
             ),
             "heatmap_debiased": similarity_heatmap(
                 self.debiased,
                 self.structure,
                 self.structure,
                 names=self.names,
-                title=f"{title}, debiased CKA",
+                image_size=size,
+                ribbon=True,
+                title=title,
+                measure="debiased CKA",
             ),
             "heatmap": similarity_heatmap(
                 self.biased,
                 self.structure,
                 self.structure,
                 names=self.names,
-                title=f"{title}, CKA as in the paper",
+                image_size=size,
+                ribbon=True,
+                title=title,
+                measure="CKA as in the paper",
             ),
         }
 

@@ -47,10 +47,19 @@ class Similarity(Callback):
         self.size = size
         self.split = split
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Read the reference before training, not days later."""
-        if stage == "fit" and self.images and self.reference is not None:
+    def check_reference(self) -> None:
+        """Read the reference before training, not days later.
+
+        Raises:
+            FileNotFoundError: If it is no run folder.
+        """
+        if self.images and self.reference is not None:
             runs.read_run(self.reference)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check the reference."""
+        if stage == "fit":
+            self.check_reference()
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,0 +1,173 @@
+"""The command line as a user meets it: help, wrong input, and every verb's way through."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from helpers import fit_arguments
+
+from yolo_synth.cli import TRAINER_VERBS, VERBS, main
+
+
+def test_help_lists_every_verb(capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["--help"])
+    assert ending.value.code == 0
+    text = capsys.readouterr().out
+    for verb in (*TRAINER_VERBS, *VERBS):
+        assert f"\n    {verb} " in text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main([verb, "--help"])
+    assert ending.value.code == 0
+    assert len(capsys.readouterr().out) > 150
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "yolo_synth", "compare", "nowhere", "nothing"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("yolo-synth: error: nowhere: not a run folder")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def broken_scenes(tmp_path: Path) -> Path:
+    """Write four images of each data set with labels, to be broken in one place each."""
+    pixels = np.full((90, 160, 3), 120, np.uint8)
+    images = tmp_path / "bdd100k/images/100k/train"
+    labels = tmp_path / "bdd100k/labels/bdd100k_labels_images_train.json"
+    images.mkdir(parents=True)
+    labels.parent.mkdir(parents=True)
+    box = {"category": "car", "box2d": {"x1": 10, "y1": 10, "x2": 60, "y2": 50}}
+    names = [f"{n:08x}-{n:08x}.jpg" for n in range(8)]
+    for name in names:
+        cv2.imwrite(str(images / name), pixels)
+    labels.write_text(json.dumps([{"name": name, "labels": [box]} for name in names]))
+    frames = [f"001_{n:05}" for n in range(1, 9)]
+    for kind in ("img", "bb"):
+        (tmp_path / f"gtav/train/{kind}/001").mkdir(parents=True)
+    for frame in frames:
+        cv2.imwrite(str(tmp_path / f"gtav/train/img/001/{frame}.jpg"), pixels)
+        row = ["24", "5001", "10", "10", "60", "50", *["0"] * 22]
+        (tmp_path / f"gtav/train/bb/001/{frame}.csv").write_text(",".join(row) + "\n")
+    for data, all_names in (("bdd100k", names), ("gtav", [f"{f}.jpg" for f in frames])):
+        lists = tmp_path / "splits" / data
+        lists.mkdir(parents=True)
+        for split, part in (("train", slice(0, 4)), ("valid", slice(4, 6)), ("test", slice(6, 8))):
+            (lists / f"{split}.txt").write_text("\n".join(all_names[part]) + "\n")
+    return tmp_path
+
+
+def append(path: str, text: str):
+    def act(root: Path) -> None:
+        file = root / path
+        file.write_text(file.read_text() + text)
+
+    return act
+
+
+def replace(path: str, old: str, new: str):
+    def act(root: Path) -> None:
+        file = root / path
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new, 1))
+
+    return act
+
+
+def truncate(path: str):
+    def act(root: Path) -> None:
+        file = root / path
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+    return act
+
+
+JSON = "bdd100k/labels/bdd100k_labels_images_train.json"
+CSV = "gtav/train/bb/001/001_00002.csv"
+
+BAD_INPUT = {
+    "missing root": ("BDD100K", None, ["--data.root=nowhere"], "nowhere"),
+    "split name without image": (
+        "BDD100K",
+        append("splits/bdd100k/valid.txt", "no-such.jpg\n"),
+        [],
+        "valid.txt",
+    ),
+    "malformed JSON": ("BDD100K", truncate(JSON), [], "bdd100k_labels_images_train.json"),
+    "unknown category": ("BDD100K", replace(JSON, '"car"', '"cra"'), [], "'cra'"),
+    "CSV with 5 columns": (
+        "GTAV",
+        lambda root: (root / CSV).write_text("24,1,2,3,4\n"),
+        [],
+        "001_00002.csv",
+    ),
+    "ambiguous column order": (
+        "GTAV",
+        lambda root: [
+            file.write_text(file.read_text().replace("5001", "24"))
+            for file in root.glob("gtav/train/bb/001/*.csv")
+        ],
+        [],
+        "columns",
+    ),
+    "weights of a wrong length": (
+        "BDD100K",
+        lambda root: (root / "half.weights").write_bytes(b"\0" * 1000),
+        ["--model.weights={root}/half.weights"],
+        "half.weights",
+    ),
+    "no such weights": ("GTAV", None, ["--model.backbone=gone.conv.74"], "gone.conv.74"),
+    "size that the network cannot take": ("GTAV", None, ["--data.image_size=100"], "100"),
+    "layers that there are not": ("GTAV", None, ["--freezing.mode=[0, 107]"], "107"),
+    "reference that is no run": (
+        "BDD100K",
+        None,
+        ["--similarity.images=8", "--similarity.reference=nowhere"],
+        "nowhere",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_gets_one_line_and_leaves_nothing_behind(case, tmp_path, capsys):
+    data, breaks, options, named = BAD_INPUT[case]
+    root = broken_scenes(tmp_path)
+    if breaks is not None:
+        breaks(root)
+    options = [option.format(root=root) for option in options]
+    assert main(fit_arguments(root, root / "runs", data, *options)) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(error) == 1
+    assert error[0].startswith("yolo-synth: error: ")
+    assert named in error[0]
+    assert not (root / "runs").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_truncated_image_is_named_in_one_line(workers, tmp_path, capsys):
+    root = broken_scenes(tmp_path)
+    truncate_image = root / "bdd100k/images/100k/train/00000001-00000001.jpg"
+    truncate_image.write_bytes(truncate_image.read_bytes()[:400])
+    arguments = fit_arguments(root, root / "runs", "BDD100K", f"--data.num_workers={workers}")
+    assert main(arguments) == 2
+    [error] = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert "00000001-00000001.jpg" in error
+    assert "Traceback" not in error
+
+
+def test_a_wrong_option_is_explained(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["fit", "--model.width=wide"])
+    assert ending.value.code == 2
+    assert "model.width" in capsys.readouterr().err
