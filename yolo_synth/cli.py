@@ -242,6 +242,7 @@ def _leave_out_noise() -> None:
     """Silence what Lightning says of things that are meant to be so."""
     for message in (
         "Checkpoint directory .* exists and is not empty",  # the run folder holds other files too
+        "The number of training batches .* is smaller than the logging interval",
         ".*does not have many workers",  # the data module's choice, named in its options
         ".*isinstance.treespec, LeafSpec.*",  # Lightning's own call of PyTorch
     ):

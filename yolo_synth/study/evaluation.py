@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from tqdm import tqdm
 
+from yolo_synth.analysis.training import training_curves
 from yolo_synth.detector import average_precisions, mean_average_precision, update
-from yolo_synth.runs import Config, Run, data_module, find_runs
+from yolo_synth.runs import METRICS, Config, Run, data_module, find_runs
 from yolo_synth.yolov3 import detections
 
 
@@ -19,23 +21,30 @@ def evaluate(folder: str, batch_size: int = 16) -> None:
     """Measure every finished run on every domain's test images and print the paper's Table 2.
 
     The domains are those that the runs were trained on. A result is kept in the run folder, under
-    test/, and not computed again.
+    test/, and not computed again. The table and the training curves are written beside the runs.
 
     Args:
         folder: Folder of run folders.
         batch_size: Images per batch.
     """
     finished = [run for run in find_runs(folder) if run.finished]
+    if not finished:
+        raise ValueError(
+            f"{folder}: no finished run; yolo-synth fit again goes on with one cut off"
+        )
     for run in find_runs(folder):
         if not run.finished:
             print(f"{run.folder}: not finished, left out")  # noqa: T201
-    table = evaluation_table(finished, batch_size)
-    print(table_2(table).to_string(float_format="{:.3f}".format))  # noqa: T201
+    table = table_2(evaluation_table(finished, batch_size))
+    print(table.to_string(float_format="{:.3f}".format))  # noqa: T201
+    table.to_csv(Path(folder) / "table_2.csv")
+    metrics = {run.name: pd.read_csv(run.folder / METRICS) for run in finished}
+    training_curves(metrics).savefig(Path(folder) / "training.png", dpi=150)
 
 
 def evaluation_table(finished: Sequence[Run], batch_size: int = 16) -> pd.DataFrame:
     """Return a row per run and domain: model, seed, domain, map50, map and map50 of each class."""
-    domains = {run.domain: run.config["data"] for run in finished}
+    domains = domain_data(finished)
     pairs = [(run, domain) for run in finished for domain in domains]
     rows = []
     for run, domain in tqdm(pairs, desc="evaluate", unit="test", leave=False):
@@ -44,19 +53,40 @@ def evaluation_table(finished: Sequence[Run], batch_size: int = 16) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
+def domain_data(finished: Sequence[Run]) -> dict[str, Config]:
+    """Return the data configuration of each domain that runs were trained on.
+
+    Runs from several machines name several folders: it is the first one that is here, or else the
+    first.
+    """
+    found: dict[str, Config] = {}
+    for run in finished:
+        data = run.config["data"]
+        if run.domain not in found or (not _is_here(found[run.domain]) and _is_here(data)):
+            found[run.domain] = data
+    return found
+
+
+def _is_here(data: Config) -> bool:
+    return Path(str(data.get("init_args", {}).get("root", ""))).is_dir()
+
+
 def table_2(table: pd.DataFrame) -> pd.DataFrame:
     """Return mAP@0.5 with a row a model and a column a domain and seed."""
     return table.pivot_table(index="model", columns=["domain", "seed"], values="map50")
 
 
 def _scores(run: Run, domain: str, data: Config, batch_size: int) -> dict[str, float]:
+    """Return the scores kept in the run folder, if they are of the same images, or compute them."""
     path = run.folder / "test" / f"{domain}.json"
     if path.is_file():
-        kept: dict[str, float] = json.loads(path.read_text())
-        return kept
+        kept = json.loads(path.read_text())
+        if kept.get("data") == data:
+            scores: dict[str, float] = kept["scores"]
+            return scores
     scores = test_scores(run, data, batch_size)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(scores, indent=2) + "\n")
+    path.write_text(json.dumps({"data": data, "scores": scores}, indent=2) + "\n")
     return scores
 
 

@@ -1,0 +1,141 @@
+"""Every shipped experiment is one that the command line takes, and the sweep's grid is W&B's."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+from yolo_synth.cli import main
+from yolo_synth.study.sweep import trials
+
+PROJECT = Path(__file__).parent.parent
+SWEEPS = ["experiments/sweep.yaml", "experiments/tiny_sweep.yaml"]
+EXPERIMENTS = sorted(
+    str(path.relative_to(PROJECT))
+    for path in (PROJECT / "experiments").glob("*.yaml")
+    if "sweep" not in path.name
+)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+
+
+def parsed(arguments: list[str], capsys) -> dict:
+    """Return the configuration that a training would have, without starting it."""
+    with pytest.raises(SystemExit) as ending:
+        main([*arguments, "--print_config"])
+    assert ending.value.code == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_there_is_an_experiment_for_each_model_of_the_paper():
+    names = {Path(name).stem for name in EXPERIMENTS}
+    models = {"u_real", "u_synthetic", "f_synthetic"}
+    assert models | {f"tiny_{model}" for model in models} <= names
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS)
+def test_every_experiment_is_one_the_command_takes(file, capsys):
+    config = parsed(["fit", "--config", file], capsys)
+    given = yaml.safe_load((PROJECT / file).read_text())
+    for key, value in given.get("model", {}).items():
+        assert config["model"][key] == value
+    assert config["seed_everything"] == given["seed_everything"]
+    assert config["early_stopping"]["monitor"] == "val/map50"
+
+
+def test_the_papers_settings_are_the_defaults(capsys):
+    config = parsed(["fit", "--config", "experiments/f_synthetic.yaml"], capsys)
+    assert config["model"]["lr"] == 1e-4
+    assert config["trainer"]["max_epochs"] == 100
+    assert config["early_stopping"]["patience"] == 10
+    assert config["early_stopping"]["mode"] == "max"
+    assert config["freezing"]["mode"] == "backbone"
+    assert config["similarity"] == {"images": 200, "size": 32, "split": "test", "reference": None}
+    data = config["data"]["init_args"]
+    assert (data["image_size"], data["batch_size"], data["resize"]) == (416, 8, "letterbox")
+    assert data["min_area"] == 100
+
+
+@pytest.mark.parametrize("file", SWEEPS)
+def test_the_local_grid_is_what_a_wandb_agent_would_run(file, capsys):
+    config = yaml.safe_load(Path(file).read_text())
+    grid = {name: parameter["values"] for name, parameter in config["parameters"].items()}
+    points = [dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values())]
+    ours = trials(file, "somewhere")
+    assert [trial.parameters for trial in ours] == points
+    for trial, point in zip(ours, points, strict=True):
+        filled = create_sweep_command_args({"args": {k: {"value": v} for k, v in point.items()}})
+        agents = [
+            word
+            for part in config["command"]
+            for word in (filled["args"] if part == "${args}" else [part])
+        ]
+        assert agents[0] == "yolo-synth"
+        assert trial.command == [
+            *(sys.executable, "-m", "yolo_synth"),
+            *agents[1:],
+            "--runs=somewhere",
+        ]
+        parsed_point = parsed(agents[1:], capsys)
+        assert parsed_point["seed_everything"] == point["seed_everything"]
+        assert parsed_point["freezing"]["mode"] == point["freezing.mode"]
+        named = yaml.safe_load(Path(point["data"]).read_text())
+        assert parsed_point["data"]["class_path"] == named["class_path"]
+        assert parsed_point["data"]["init_args"]["root"] == named["init_args"]["root"]
+
+
+def test_a_sweep_trains_what_is_missing_and_names_what_failed(tiny_root, tmp_path):
+    data = tmp_path / "real.yaml"
+    lists = tiny_root / "splits/bdd100k"
+    options = {"root": str(tiny_root / "bdd100k"), "splits": str(lists), "image_size": 64}
+    options["num_workers"] = 0
+    data.write_text(yaml.dump({"class_path": "yolo_synth.BDD100K", "init_args": options}))
+    sweep = {
+        "method": "grid",
+        "parameters": {
+            "data": {"value": str(data)},
+            "model.width": {"value": 0.0625},
+            "freezing.mode": {"values": ["none", "nonsense"]},
+            "seed_everything": {"values": [3]},
+        },
+        "command": [
+            *("yolo-synth", "fit", "${args}", "--trainer.max_epochs=1", "--similarity.images=0"),
+            *("--pictures.images=0", "--trainer.accelerator=cpu"),
+        ],
+    }
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.dump(sweep))
+    command = [sys.executable, "-m", "yolo_synth", "sweep", str(file), f"--runs={tmp_path}/runs"]
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2)
+    )
+    assert first.returncode == second.returncode == 2
+    assert "1 of 2 runs failed" in first.stderr
+    assert (tmp_path / "runs/U-Real/3/summary.json").is_file()
+    assert "none" in first.stdout + first.stderr
+    assert "1 of 1 runs failed" in second.stderr  # the finished one is not trained again
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such sweep file"),
+        ("method: grid", "parameters is missing"),
+        ("{parameters: {lr: {distribution: uniform}}, command: []}", "lr has neither value"),
+    ],
+)
+def test_a_file_that_is_no_grid_is_refused(text, message, tmp_path, capsys):
+    file = tmp_path / "sweep.yaml"
+    if text is not None:
+        file.write_text(text)
+    assert main(["sweep", str(file)]) == 2
+    assert message in capsys.readouterr().err

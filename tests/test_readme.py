@@ -1,0 +1,72 @@
+"""What the README tells a reader to type works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from yolo_synth.cli import main
+
+PROJECT = Path(__file__).parent.parent
+TEXT = (PROJECT / "README.md").read_text()
+
+
+def commands(heading: str) -> list[str]:
+    """Return the commands in the console blocks under a heading."""
+    [section] = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
+    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+
+
+def test_the_steps_run_one_by_one(tmp_path, monkeypatch, capsys):
+    shutil.copytree(PROJECT / "experiments", tmp_path / "experiments")
+    monkeypatch.chdir(tmp_path)
+    steps = commands("The steps, one by one")
+    assert len(steps) >= 7
+    for step in steps:
+        program, *arguments = shlex.split(step)
+        assert program == "yolo-synth"
+        if arguments[0] == "fit":
+            arguments += ["--similarity.images=8", "--trainer.check_val_every_n_epoch=1"]
+        assert main(arguments) == 0, step
+    assert "U-Synthetic" in capsys.readouterr().out
+    assert list(tmp_path.glob("runs/U-Real/0/similarity/U-Synthetic-0*/heatmap.png"))
+    assert (tmp_path / "u_real.weights").stat().st_size > 1_000_000
+
+
+def test_the_commands_for_the_true_data_are_ones_the_program_takes(monkeypatch, capsys):
+    monkeypatch.chdir(PROJECT)
+    steps = [shlex.split(step) for step in commands("The true data")]
+    fits = [arguments for program, *arguments in steps if arguments[0] == "fit"]
+    assert len(fits) == 3
+    for arguments in fits:
+        with pytest.raises(SystemExit) as ending:
+            main([*arguments, "--print_config"])
+        assert ending.value.code == 0
+    named = {word for step in steps for word in step if word.startswith("experiments/")}
+    assert all((PROJECT / name).is_file() for name in named)
+
+
+def test_the_two_set_up_commands_are_make_targets():
+    makefile = (PROJECT / "Makefile").read_text()
+    for command in commands("Start"):
+        program, target = command.split()
+        assert program == "make"
+        assert f"\n{target}:" in makefile
+
+
+def test_the_python_example_prints_what_it_says(capsys):
+    [code] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == code.rpartition("# ")[2].strip()
+
+
+def test_every_file_it_links_to_is_there():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
+    assert links
+    missing = [link for link in links if not (PROJECT / link).exists()]
+    assert not missing
