@@ -29,8 +29,11 @@ def training_curves(metrics: Mapping[str, pd.DataFrame]) -> Figure:
     panels = figure.subplots(1, 2)
     titles = {"train/loss": "training loss", "val/map50": "mAP@0.5 on the run's validation images"}
     for axes, (column, title) in zip(panels, titles.items(), strict=True):
+        logged = tidy.dropna(subset=[column])
+        if logged.empty:
+            continue
         sns.lineplot(
-            tidy.dropna(subset=[column]),
+            logged,
             x="step",
             y=column,
             hue="model",
@@ -43,5 +46,6 @@ def training_curves(metrics: Mapping[str, pd.DataFrame]) -> Figure:
         axes.set(title=title, xlabel="step", ylabel="")
         sns.despine(ax=axes)
     panels[0].set_yscale("log")
-    sns.move_legend(panels[-1], "upper left", bbox_to_anchor=(1, 1), frameon=False)
+    if panels[-1].get_legend():
+        sns.move_legend(panels[-1], "upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
