@@ -135,3 +135,37 @@ def test_workers_do_not_change_the_result(tiny_root, tmp_path):
         fit(tiny_root, tmp_path / str(workers), "BDD100K", f"--data.num_workers={workers}")
     none, two = (weights(tmp_path / str(workers) / "U-Real" / "0") for workers in (0, 2))
     assert equal(none, two)
+
+
+def test_training_stops_when_the_score_does_not_rise(tiny_root, tmp_path, u_real):
+    options = ("--model.lr=0", "--early_stopping.patience=2", "--trainer.max_epochs=9")
+    fit(tiny_root, tmp_path, "GTAV", *options)
+    summary = json.loads((tmp_path / "U-Synthetic/0/summary.json").read_text())
+    assert summary["stopped_early"]
+    assert summary["epochs"] == 3
+
+
+def test_a_reference_run_is_what_the_similarity_is_with(tiny_root, tmp_path, u_real):
+    fit(tiny_root, tmp_path, "GTAV", "--similarity.images=8", f"--similarity.reference={u_real}")
+    folder = tmp_path / "U-Synthetic/0/similarity/U-Real-0_GTAV-test_32"
+    table = pd.read_csv(folder / "layers.csv")
+    assert list(table["layer"]) == list(range(107))
+    pairs = {81: 82, 93: 94, 105: 106}  # a detection layer hands on what its convolution says
+    for convolution, detection in pairs.items():
+        assert table["cka_biased"][convolution] == pytest.approx(
+            table["cka_biased"][detection], nan_ok=True
+        )
+    assert table["cka_biased"].dropna().between(0, 1 + 1e-9).all()
+    assert table["cka_biased"].notna().sum() > 90
+
+
+def test_predictions_are_boxes_in_the_original_pixels(tiny_root, tmp_path, u_real):
+    run = f"--config={u_real}/config.yaml"
+    checkpoint = f"--ckpt_path={u_real}/best.ckpt"
+    assert main(["predict", run, checkpoint, f"--runs={tmp_path}"]) == 0
+    table = pd.read_csv(tmp_path / "U-Real/0/predictions.csv")
+    assert set(table.columns) == {"image", "label", "score", "x1", "y1", "x2", "y2"}
+    names = (tiny_root / "splits/bdd100k/test.txt").read_text().split()
+    assert set(table["image"]) <= set(names)
+    assert table["x2"].max() > 64  # native images are wider than the network's input
+    assert table["score"].between(0, 1).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -20,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from yolo_synth import runs
 from yolo_synth.callbacks.freezing import Freezing
 from yolo_synth.callbacks.pictures import Pictures
-from yolo_synth.callbacks.record import RecordRun, SaveConfig, loggers
+from yolo_synth.callbacks.record import RecordRun, SaveConfig, finish, loggers
 from yolo_synth.callbacks.similarity import Similarity
 from yolo_synth.data.datamodule import DetectionData
 from yolo_synth.data.tiny import write_tiny
@@ -29,6 +30,7 @@ from yolo_synth.study.compare import compare_runs
 from yolo_synth.study.demo import demo
 from yolo_synth.study.evaluation import evaluate
 from yolo_synth.study.export import export
+from yolo_synth.study.predictions import write_predictions
 from yolo_synth.study.sweep import sweep
 
 PROGRAM: Final = "yolo-synth"
@@ -99,9 +101,10 @@ class TrainingCLI(LightningCLI):
         """Say where the run goes, and go on with a run that was cut off there."""
         config = self.config[self.subcommand]
         model = config.name or runs.model_name(config.as_dict())
-        folder = Path(config.runs) / model / str(config.seed_everything)
+        self.folder = folder = Path(config.runs) / model / str(config.seed_everything)
         if self.subcommand != "fit":
             config.trainer.logger = False  # a measurement is printed; the training's record stays
+            config.trainer.default_root_dir = None
             return
         config.trainer.default_root_dir = str(folder)
         config.checkpoint.dirpath = str(folder)
@@ -114,6 +117,20 @@ class TrainingCLI(LightningCLI):
         if self.config[self.subcommand].trainer.logger is None:
             kwargs["logger"] = False
         return super().instantiate_trainer(**kwargs)
+
+    def after_fit(self) -> None:
+        """End the record, so that another training in this process begins its own."""
+        finish(self.trainer.loggers)
+
+    def predict(self, **options: Any) -> None:  # noqa: ANN401 - those of Trainer.predict
+        """Detect objects in the test images and write them into the run folder."""
+        if self.trainer.world_size > 1:
+            raise ValueError("predict runs on one device: give --trainer.devices 1")
+        batches = self.trainer.predict(**options) or []
+        found = itertools.chain.from_iterable(batches)
+        path = self.folder / "predictions.csv"
+        boxes = write_predictions(found, self.datamodule, path)
+        print(f"{boxes} boxes written to {path}")  # noqa: T201
 
     def _unfinished(self, folder: Path, config: Namespace) -> str | None:
         """Return the checkpoint of a cut-off run of the same configuration; refuse to overwrite."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,14 @@ def _wandb_run(folder: Path, model: str, seed: int) -> wandb.Run:
         mode="offline" if offline else None,
         settings=wandb.Settings(silent=offline),
     )
+
+
+@rank_zero_only
+def finish(loggers: Sequence[Logger]) -> None:
+    """Write what W&B still holds and end its run."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
 
 
 def _logged_in() -> bool:

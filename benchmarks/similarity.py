@@ -1,0 +1,288 @@
+"""Time layer-by-layer CKA of two YOLOv3 networks against the bare forward pass and other packages.
+
+    python benchmarks/similarity.py
+    python benchmarks/similarity.py --sizes 32 --peers-python ~/peers/bin/python
+
+prints a Markdown table: processor time and peak resident memory of each contender in a process of its
+own, one thread, on the same two untrained networks and the same images, and how far its CKA is from
+one of float64 forward passes. The other packages are no dependencies: `--peers-python` is the Python
+of an environment that has torch, this project, torch_cka, pytorch_cka, cka_pytorch and ckatorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from yolo_synth.analysis.activations import gram_matrices
+from yolo_synth.yolov3.network import YOLOv3
+
+LAYERS = [f"layers.{index}" for index in range(107)]
+FORWARDS = 12
+"""Images of the bare forward pass and of the float64 reference at large sizes; its time is scaled."""
+
+
+def networks() -> tuple[YOLOv3, YOLOv3]:
+    """Two networks that differ in their seed, with batch norms that fit such pictures."""
+    return _network(0), _network(1)
+
+
+def _network(seed: int) -> YOLOv3:
+    torch.manual_seed(seed)
+    network = YOLOv3()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network(pictures(16, 128).float() / 255)
+    return network.eval()
+
+
+def pictures(images: int, size: int) -> Tensor:
+    """Smooth coloured pictures with noise, uint8 [images, 3, size, size]."""
+    generator = torch.Generator().manual_seed(0)
+    result = torch.empty(images, 3, size, size, dtype=torch.uint8)
+    for picture in result:
+        coarse = torch.rand(1, 3, 8, 8, generator=generator)
+        coarse = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")[0]
+        noise = torch.randn(3, size, size, generator=generator)
+        picture.copy_((255 * coarse + 10 * noise).clamp(0, 255))
+    return result
+
+
+def cka(first: Tensor, second: Tensor, *, debiased: bool) -> Tensor:
+    """CKA of two stacks of Gram matrices, float64 [layers, layers]."""
+
+    def unit(grams: Tensor) -> Tensor:
+        n = grams.shape[-1]
+        if debiased:
+            grams = grams - torch.diag_embed(grams.diagonal(dim1=1, dim2=2))
+            sums = grams.sum(2, keepdim=True) / (n - 2)
+            grams = grams - sums - sums.mT + grams.sum((1, 2), keepdim=True) / ((n - 1) * (n - 2))
+            grams = grams - torch.diag_embed(grams.diagonal(dim1=1, dim2=2))
+        else:
+            means = grams.mean(2, keepdim=True)
+            grams = grams - means - means.mT + grams.mean((1, 2), keepdim=True)
+        flat = grams.flatten(1)
+        return flat / flat.norm(dim=1, keepdim=True)
+
+    return unit(first) @ unit(second).T
+
+
+def reference_grams(network: YOLOv3, images: Tensor) -> Tensor:
+    """Gram matrices of a plain float64 forward pass."""
+    grams: list[Tensor] = []
+    handles = [
+        layer.register_forward_hook(lambda _, __, x: grams.append(x.flatten(1) @ x.flatten(1).T))
+        for layer in network.double().layers
+    ]
+    with torch.inference_mode():
+        network(images.double() / 255)
+    for handle in handles:
+        handle.remove()
+    network.float()
+    return torch.stack(grams)
+
+
+class Answer(NamedTuple):
+    """What a contender returns.
+
+    Attributes:
+        cka: [layers, layers]; None if it computes none.
+        debiased: Which CKA that is.
+        step: It compared every so many layers only.
+        left_out: Seconds that the other layers would have taken at the same speed.
+    """
+
+    cka: Tensor | None = None
+    debiased: bool = True
+    step: int = 1
+    left_out: float = 0.0
+
+
+def bare_forward(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
+    """Plain eager float32 forward passes, at the better of two batch sizes."""
+    batch = 1 if images.shape[2] > 100 else len(images)
+    with torch.inference_mode():
+        for network in (first, second):
+            for part in images.split(batch):
+                network(part.float() / 255)
+    return Answer()
+
+
+def ours(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
+    """This project, float32."""
+    return Answer(cka(gram_matrices(first, images), gram_matrices(second, images), debiased=True))
+
+
+def ours_bfloat16(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
+    """This project, bfloat16."""
+    grams = [gram_matrices(net, images, precision="bfloat16") for net in (first, second)]
+    return Answer(cka(*grams, debiased=True))
+
+
+def torch_cka(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
+    """torch_cka's CKA class, all images as one batch."""
+    from torch_cka import CKA
+
+    compared = CKA(first, second, "a", "b", LAYERS, LAYERS)
+    with torch.no_grad():
+        compared.compare(_one_batch(images))
+    return Answer(compared.export()["CKA"])
+
+
+def pytorch_cka(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
+    """pytorch_cka's compute_cka, all images as one batch."""
+    from cka import compute_cka
+
+    return Answer(compute_cka(first, second, _one_batch(images), layers=LAYERS, progress=False)[0])
+
+
+def cka_pytorch(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
+    """cka_pytorch's CKACalculator, all images as one batch."""
+    from cka_pytorch import CKACalculator
+
+    calculator = CKACalculator(first, second, LAYERS, verbose=False)
+    return Answer(calculator.calculate_cka_matrix(_one_batch(images), num_epochs=1))
+
+
+def ckatorch(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
+    """Compare, with ckatorch's cka_base, the features of every eighth layer, scaled up."""
+    from ckatorch.core import cka_base
+
+    features: list[list[Tensor]] = []
+    for network in (first, second):
+        kept: list[Tensor] = []
+        for layer in network.layers:
+            layer.register_forward_hook(lambda _, __, x, kept=kept: kept.append(x.flatten(1)))
+        with torch.inference_mode():
+            network(images.float() / 255)
+        features.append(kept)
+    step, start = 8, time.process_time()
+    with torch.inference_mode():
+        values = [[cka_base(x, y) for y in features[1][::step]] for x in features[0][::step]]
+    left_out = (time.process_time() - start) * (len(LAYERS) ** 2 / len(values) ** 2 - 1)
+    return Answer(torch.tensor(values), debiased=False, step=step, left_out=left_out)
+
+
+def _one_batch(images: Tensor) -> DataLoader[tuple[Tensor, ...]]:
+    data = TensorDataset(images.float() / 255, torch.zeros(len(images)))
+    return DataLoader(data, batch_size=len(images))
+
+
+OURS: dict[str, Callable[..., Answer]] = {
+    "bare forward": bare_forward,
+    "ours": ours,
+    "ours, bfloat16": ours_bfloat16,
+}
+PEERS: dict[str, Callable[..., Answer]] = {
+    "torch_cka": torch_cka,
+    "pytorch_cka": pytorch_cka,
+    "cka_pytorch": cka_pytorch,
+    "ckatorch": ckatorch,
+}
+
+
+def contend(name: str, size: int, count: int, reference: Path, limit: float) -> dict[str, object]:
+    """Run one contender in this process."""
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (int(limit * 2**30),) * 2)
+    images = pictures(count, size)
+    pair = networks()
+    timed = images[:FORWARDS] if name == "bare forward" and size > 100 else images
+    start = time.process_time()
+    try:
+        answer = (OURS | PEERS)[name](*pair, timed)
+    except (RuntimeError, MemoryError, AssertionError) as error:
+        return {"failure": str(error).splitlines()[0]}
+    seconds = (time.process_time() - start) * count / len(timed) + answer.left_out
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    result: dict[str, object] = {"seconds": seconds, "peak": peak}
+    if answer.cka is not None:
+        if size > 100:
+            answer = (OURS | PEERS)[name](*pair, images[:FORWARDS])
+        grams = torch.from_numpy(np.load(reference))[:, :: answer.step]
+        error = (answer.cka.double() - cka(*grams, debiased=answer.debiased)).abs()
+        result |= {"mean": error.nanmean().item(), "max": error.nan_to_num(0).max().item()}
+    return result
+
+
+def write_reference(size: int, count: int, path: Path) -> None:
+    """Keep both networks' Gram matrices in float64, of fewer images at large sizes."""
+    images = pictures(count, size)[: count if size <= 100 else FORWARDS]
+    np.save(path, torch.stack([reference_grams(net, images) for net in networks()]).numpy())
+
+
+def row(name: str, result: dict[str, object], bare: float) -> str:
+    """Format a table row."""
+    if "failure" in result:
+        return f"| {name} | - | - | - | - | {result['failure']} |"
+    seconds = float(str(result["seconds"]))
+    error = f"{result['mean']:.0e} | {result['max']:.0e}" if "mean" in result else "- | -"
+    return f"| {name} | {seconds:.1f} | {seconds / bare:.2f} | {result['peak']:.2f} | {error} |"
+
+
+def main() -> None:
+    """Run all contenders, each in a process of its own, and print a table for each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 416])
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--peers-python", help="Python of an environment with the other packages")
+    parser.add_argument("--peers-sizes", type=int, nargs="+", default=[32])
+    parser.add_argument(
+        "--limit", type=float, default=20, help="GiB of memory a process may ask for"
+    )
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--reference", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.contender == "reference":
+        torch.set_num_threads(1)
+        write_reference(given.sizes[0], given.images, given.reference)
+        return
+    if given.contender:
+        size, count = given.sizes[0], given.images
+        print(json.dumps(contend(given.contender, size, count, given.reference, given.limit)))
+        return
+
+    def run(python: str, contender: str, size: int, reference: Path) -> str:
+        command = [python, __file__, "--contender", contender, "--sizes", str(size)]
+        command += ["--images", str(given.images), "--limit", str(given.limit)]
+        command += ["--reference", str(reference)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, 1 thread,")
+    print(f"two networks, {given.images} images\n")
+    for size in given.sizes:
+        print(f"{size} x {size}\n")
+        print("| | CPU s | / forward | peak GiB | mean error | max error |")
+        print("|---|---|---|---|---|---|", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            reference = Path(folder) / "reference.npy"
+            run(sys.executable, "reference", size, reference)
+            bare = 1.0
+            contenders = dict.fromkeys(OURS, sys.executable)
+            if given.peers_python and size in given.peers_sizes:
+                contenders |= dict.fromkeys(PEERS, given.peers_python)
+            for name, python in contenders.items():
+                result = json.loads(run(python, name, size, reference).splitlines()[-1])
+                bare = result["seconds"] if name == "bare forward" else bare
+                print(row(name, result, bare), flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()

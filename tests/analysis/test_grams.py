@@ -1,0 +1,139 @@
+"""Gram matrices of pieces of features, and their keeping in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from yolo_synth.analysis import activations
+from yolo_synth.analysis import grams as grams_module
+from yolo_synth.analysis.activations import gram_matrices
+from yolo_synth.analysis.grams import Gram, load_grams
+from yolo_synth.yolov3.network import YOLOv3
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 250])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pieces_add_up(n, dtype, monkeypatch):
+    monkeypatch.setattr(grams_module, "SLICE_BYTES", 20 * n)
+    x = torch.randn(n, 3, 5, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    gram = Gram(n, "layer")
+    gram.add(x[:, :, :2].split(4))
+    gram.add(x[:, :, 2:].to(memory_format=torch.channels_last).split(3))
+    gram.add([x[:, :, :0]])
+    rows = x.flatten(1).double()
+    tolerance = 1e-5 if dtype == torch.float32 else 0.03
+    assert torch.allclose(gram.matrix(), rows @ rows.T, atol=60 * tolerance, rtol=tolerance)
+
+
+def test_features_that_hardly_differ_keep_their_digits():
+    generator = torch.Generator().manual_seed(0)
+    x = 1000 + torch.randn(50, 4000, generator=generator)
+    gram = Gram(50, "layer")
+    gram.add([x])
+    centred = x.double() - x.double().mean(0)
+    centring = torch.eye(50, dtype=torch.float64) - 1 / 50
+    error = (centring @ gram.matrix() @ centring - centred @ centred.T).abs().max()
+    assert error < 0.05
+    plain = centring @ (x @ x.T).double() @ centring - centred @ centred.T
+    assert plain.abs().max() > 1  # float32 products of the features themselves
+
+
+def test_missing_images_and_overflow_are_refused():
+    with pytest.raises(ValueError, match="3 images, not of 4"):
+        Gram(4, "layer").add([torch.ones(3, 2)])
+    with pytest.raises(ValueError, match="layer: activations are too large"):
+        Gram(2, "layer").add([torch.full((2, 2), 1e30)])
+
+
+@pytest.fixture(scope="module")
+def network() -> YOLOv3:
+    torch.manual_seed(0)
+    return YOLOv3(width=0.125)
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=generator)
+
+
+def test_a_killed_computation_goes_on(network, images, tmp_path, monkeypatch):
+    expected = gram_matrices(network, images)
+
+    def stop(share: float) -> None:
+        if share > 0.8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gram_matrices(network, images, folder=tmp_path / "grams", progress=stop)
+    there = len(list((tmp_path / "grams").glob("*.npy")))
+    assert 0 < there < 107
+    with pytest.raises(FileNotFoundError, match=f"lacks {107 - there} of 107"):
+        load_grams(tmp_path / "grams")
+
+    multiplied: list[str] = []
+    monkeypatch.setattr(
+        activations, "Gram", lambda n, name, *rest: multiplied.append(name) or Gram(n, name, *rest)
+    )
+    assert torch.equal(gram_matrices(network, images, folder=tmp_path / "grams"), expected)
+    assert "layers.0" not in multiplied
+    assert "layers.105" in multiplied
+    multiplied.clear()
+    assert torch.equal(gram_matrices(network, images, folder=tmp_path / "grams"), expected)
+    assert not multiplied
+    loaded, origin = load_grams(tmp_path / "grams")
+    assert torch.equal(loaded, expected)
+    assert origin["layers"][12] == "layers.12"
+    assert origin["shape"] == [3, 3, 32, 32]
+
+
+def test_grams_of_something_else_are_never_mixed_in(network, images, tmp_path):
+    gram_matrices(network, images, folder=tmp_path)
+    before = np.load(tmp_path / "000.npy")
+    other = images.clone()
+    other[0, 0, 0, 0] ^= 1
+    with pytest.raises(ValueError, match="other images"):
+        gram_matrices(network, other, folder=tmp_path)
+    with pytest.raises(ValueError, match="other images, shape"):
+        gram_matrices(network, images[:2], folder=tmp_path)
+    with pytest.raises(ValueError, match="other precision"):
+        gram_matrices(network, images, folder=tmp_path, precision="bfloat16")
+    with pytest.raises(ValueError, match="other layers"):
+        gram_matrices(network, images, folder=tmp_path, layers=[nn.Upsample])
+    retrained = YOLOv3(width=0.125)
+    with pytest.raises(ValueError, match="other weights"):
+        gram_matrices(retrained, images, folder=tmp_path)
+    assert np.array_equal(np.load(tmp_path / "000.npy"), before)
+
+
+def test_an_empty_folder_has_no_grams(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no fingerprint\.json"):
+        load_grams(tmp_path)
+
+
+def _one_of_two(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    network, generator = YOLOv3(width=0.125), torch.Generator().manual_seed(0)
+    images = torch.rand(5, 3, 32, 32, generator=generator)
+    together = gram_matrices(network, images, group=dist.group.WORLD, folder=folder / "grams")
+    torch.save(together, folder / f"{rank}.pt")
+    if rank == 0:
+        torch.save(gram_matrices(network, images), folder / "alone.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_what_one_gives(tmp_path):
+    torch.multiprocessing.spawn(_one_of_two, (tmp_path,), nprocs=2)
+    alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", "0", "1"))
+    scale = alone.abs().amax((1, 2), keepdim=True)
+    assert ((first - alone).abs() / scale).max() < 1e-6
+    assert torch.equal(first, second)
+    assert torch.equal(load_grams(tmp_path / "grams")[0], first)

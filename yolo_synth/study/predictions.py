@@ -1,0 +1,40 @@
+"""Predictions: what a network found, a row a box, in pixels of the original images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from yolo_synth.boxes import Detection, place
+from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.labels import CLASSES
+
+
+def write_predictions(found: Iterable[Detection], data: DetectionData, path: Path) -> int:
+    """Write the detections in a data module's test images as CSV and return how many there are.
+
+    The columns are image, label (its name), score, x1, y1, x2 and y2, the box in native pixels.
+
+    Args:
+        found: The detections of each image, in the order of `data.names("test")`, boxes in pixels of
+            the network input.
+        data: The data module that served the images.
+        path: The file; its folder is made.
+    """
+    sizes = data.table.drop_duplicates("image").set_index("image")[["width", "height"]]
+    tables = []
+    for image, detection in zip(data.names("test"), found, strict=True):
+        width, height = (int(side) for side in sizes.loc[image])
+        placement = place(width, height, data.image_size, data.resize)
+        boxes = placement.to_image(detection["boxes"].float().cpu())
+        table = pd.DataFrame(boxes.numpy(), columns=["x1", "y1", "x2", "y2"])
+        table.insert(0, "score", detection["scores"].float().cpu().numpy())
+        table.insert(0, "label", [CLASSES[label] for label in detection["labels"].tolist()])
+        table.insert(0, "image", image)
+        tables.append(table)
+    rows = pd.concat(tables, ignore_index=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(path, index=False)
+    return len(rows)

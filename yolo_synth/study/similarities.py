@@ -1,0 +1,227 @@
+"""Similarities of all runs, seen by one probe: Gram matrices kept in run folders, and pairs of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from yolo_synth.analysis.activations import gram_matrices
+from yolo_synth.analysis.grams import fingerprint, load_grams
+from yolo_synth.analysis.similarity import cka, partial_cka
+from yolo_synth.analysis.uncertainty import jackknife, permutation_test
+from yolo_synth.comparison import Probe
+from yolo_synth.runs import BEST, INITIAL, Run
+from yolo_synth.study.results import INITIAL_STATE, Pair, Values
+from yolo_synth.yolov3 import YOLOv3
+
+DRAWS: Final = 200
+"""Permutations of the images; the smallest p-value is 1/201."""
+
+_BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+
+_COMPUTED: Final = ("biased", "debiased", "low", "high", "null", "p", "partial")
+"""What a pair's file keeps to be read again; the ceiling depends on other pairs."""
+
+
+class Subject:
+    """One set of weights: the best ones of a run, or those that it started from."""
+
+    def __init__(self, run: Run, checkpoint: str = BEST) -> None:
+        """Name the run and the checkpoint in its folder."""
+        self.run = run
+        self.checkpoint = checkpoint
+        self.name = INITIAL_STATE if checkpoint == INITIAL else run.name
+
+    def network(self) -> YOLOv3:
+        """Read the network."""
+        return self.run.network(self.checkpoint)
+
+    @cached_property
+    def weights(self) -> str:
+        """A digest of the network's state."""
+        return fingerprint(self.network(), torch.empty(0), "float32", ())["weights"]
+
+    def kept(self, what: str, probe: Probe) -> Path:
+        """Return where something is kept that follows from these weights and a probe."""
+        key = digest(self.weights, image_digest(probe))[:12]
+        stem, size = Path(self.checkpoint).stem, probe.images.shape[-1]
+        name = f"{stem}_{probe.source}_{len(probe.images)}x{size}_{key}"
+        return self.run.folder / what / file_name(name)
+
+
+def digest(*texts: str) -> str:
+    """Return SHA-256 of some texts."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def image_digest(probe: Probe) -> str:
+    """Return SHA-256 of a probe's pixels."""
+    return hashlib.sha256(probe.images.numpy().tobytes()).hexdigest()
+
+
+class Grams:
+    """Gram matrices of subjects on one probe: computed once, kept in the run folders."""
+
+    def __init__(self, probe: Probe) -> None:
+        """Take the probe; nothing is computed yet."""
+        self.probe = probe
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, subject: Subject) -> Tensor:
+        """Return [layers, n, n]; subjects with the same weights share theirs."""
+        if subject.weights not in self._held:
+            self._held[subject.weights] = self._read(subject)
+        return self._held[subject.weights]
+
+    def _read(self, subject: Subject) -> Tensor:
+        folder = subject.kept("grams", self.probe)
+        try:
+            return load_grams(folder)[0]
+        except FileNotFoundError:
+            network = subject.network()
+            with tqdm(
+                total=1.0, desc=_task(subject, self.probe), leave=False, bar_format=_BAR
+            ) as bar:
+
+                def show(share: float) -> None:
+                    bar.update(share - bar.n)
+
+                return gram_matrices(network, self.probe.images, folder=folder, progress=show)
+
+
+def _task(subject: Subject, probe: Probe) -> str:
+    name = subject.run.name + (" initial" if subject.checkpoint == INITIAL else "")
+    return f"{name}, {probe.label}"
+
+
+def all_pairs(
+    runs: Sequence[Run], starts: Mapping[str, Subject], probe: Probe, folder: Path
+) -> list[Pair]:
+    """Compare every run with itself, with every other and with its initial state.
+
+    Args:
+        runs: The runs, in the order of the report.
+        starts: Initial states by run name, of the runs that have one.
+        probe: The images; its source is their domain.
+        folder: Where the matrices are written, a file a pair; what stands there is read.
+
+    Returns:
+        The pairs: themselves, each other, initial states.
+    """
+    subjects = [Subject(run) for run in runs]
+    couples = [(subject, subject) for subject in subjects]
+    couples += list(combinations(subjects, 2))
+    couples += [(s, starts[s.run.name]) for s in subjects if s.run.name in starts]
+    grams = Grams(probe)
+    bar = tqdm(couples, desc=f"compare, {probe.label}", unit="pair", leave=False)
+    pairs, keys = [], []
+    for first, second in bar:
+        start = _common_start(first, second, starts)
+        keys.append(_key(first, second, start, probe))
+        pairs.append(_compare(first, second, start, grams, folder, keys[-1]))
+    pairs = [replace(pair, ceiling=_ceiling(pair, pairs)) for pair in pairs]
+    for pair, key in zip(pairs, keys, strict=True):
+        _write(pair, key, folder)
+    return pairs
+
+
+def _common_start(first: Subject, second: Subject, starts: Mapping[str, Subject]) -> Subject | None:
+    """Return the weights that two runs both started from, if they did."""
+    a, b = starts.get(first.name), starts.get(second.name)
+    if first is second or a is None or b is None or a.weights != b.weights:
+        return None
+    return a
+
+
+def _key(first: Subject, second: Subject, start: Subject | None, probe: Probe) -> str:
+    start_key = start.weights if start else "none"
+    return digest(first.weights, second.weights, start_key, image_digest(probe), str(DRAWS))
+
+
+def _compare(
+    first: Subject, second: Subject, start: Subject | None, grams: Grams, folder: Path, key: str
+) -> Pair:
+    images, size = len(grams.probe.images), grams.probe.images.shape[-1]
+    about = (first.name, second.name, grams.probe.source, images, size)
+    kept = _read(folder / f"{pair_name(first.name, second.name, about[2], size)}.npz", key)
+    if kept is not None:
+        return Pair(*about, **kept)
+    a, b = grams(first), grams(second)
+    values: dict[str, Any] = {
+        "biased": cka(a, b).numpy(),
+        "debiased": cka(a, b, debiased=True).numpy(),
+    }
+    if first is not second:
+        values |= _uncertainty(a, b)
+    if start is not None:
+        values["partial"] = partial_cka(a, b, grams(start)).diagonal().numpy()
+    return Pair(*about, **values)
+
+
+def _uncertainty(a: Tensor, b: Tensor) -> dict[str, Values]:
+    test = permutation_test(a, b, DRAWS, paired=True)
+    interval = jackknife(a, b, test.p_corrected, paired=True)
+    return {
+        "low": interval.low.numpy(),
+        "high": interval.high.numpy(),
+        "null": test.null_quantile().numpy(),
+        "p": test.p_corrected.numpy(),
+    }
+
+
+def _ceiling(pair: Pair, pairs: Sequence[Pair]) -> Values | None:
+    """Return what two seeds of a pair's models reach; nothing for two seeds of one model."""
+    if not pair.is_two_runs or len(set(pair.models)) == 1:
+        return None
+    seeds = [
+        np.diag(other.debiased) for other in _two_seeds(pairs) if other.models[0] in pair.models
+    ]
+    return torch.from_numpy(np.stack(seeds)).nanmean(0).numpy() if seeds else None
+
+
+def _two_seeds(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """Yield the pairs of two seeds of one model."""
+    return (pair for pair in pairs if pair.is_two_runs and len(set(pair.models)) == 1)
+
+
+def pair_name(first: str, second: str, probe: str, size: int) -> str:
+    """Name a pair's files: `U-Real-0_vs_U-Synthetic-0_real_32`."""
+    return file_name(f"{first}_vs_{second}_{probe.lower()}_{size}")
+
+
+def file_name(text: str) -> str:
+    """Replace what a file name should not have by `-`."""
+    return re.sub(r"[^\w.-]+", "-", text)
+
+
+def _read(path: Path, key: str) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    with np.load(path) as file:
+        if str(file["key"]) != key:
+            return None
+        return {name: file[name] for name in _COMPUTED if name in file}
+
+
+def _write(pair: Pair, key: str, folder: Path) -> None:
+    """Write a pair's matrices and series, and the key of what they follow from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    given = {name: getattr(pair, name) for name in (*_COMPUTED, "ceiling")}
+    arrays: dict[str, Any] = {n: values for n, values in given.items() if values is not None}
+    arrays |= {"first": pair.first, "second": pair.second, "probe": pair.probe}
+    arrays |= {"images": pair.images, "size": pair.size, "key": key}
+    path = folder / f"{pair_name(pair.first, pair.second, pair.probe, pair.size)}.npz"
+    draft = path.with_suffix(".draft.npz")
+    np.savez_compressed(draft, **arrays)
+    draft.replace(path)
