@@ -31,6 +31,7 @@ from yolo_synth.study.demo import demo
 from yolo_synth.study.evaluation import evaluate
 from yolo_synth.study.export import export
 from yolo_synth.study.predictions import write_predictions
+from yolo_synth.study.report import report
 from yolo_synth.study.sweep import sweep
 
 PROGRAM: Final = "yolo-synth"
@@ -46,6 +47,7 @@ VERBS: Final[Mapping[str, Callable[..., None] | Mapping[str, Callable[..., None]
     "demo": demo,
     "sweep": sweep,
     "evaluate": evaluate,
+    "report": report,
     "compare": compare_runs,
     "export": export,
     "data": {"tiny": write_tiny},
@@ -156,9 +158,7 @@ class TrainingCLI(LightningCLI):
     def before_fit(self) -> None:
         """Read what the run needs before anything is written: bad input leaves nothing behind."""
         self.datamodule.names("train")
-        for callback in self.trainer.callbacks:
-            if isinstance(callback, Similarity):
-                callback.check_reference()
+        self.config_init["fit"].similarity.check_reference()
         config = self.config["fit"]
         if config.trainer.logger is None:
             model = config.name or runs.model_name(config.as_dict())

@@ -160,13 +160,19 @@ def read_run(folder: str | Path) -> Run:
     return Run(Path(folder), config)
 
 
+def run_folders(root: str | Path) -> list[Path]:
+    """Return the run folders at or below a folder; what lies inside one (W&B's files) is none."""
+    folders = sorted(path.parent for path in Path(root).glob(f"**/{CONFIG}"))
+    return [folder for folder in folders if not set(folder.parents) & set(folders)]
+
+
 def find_runs(root: str | Path) -> list[Run]:
     """Return the runs at or below a folder, by name.
 
     Raises:
         FileNotFoundError: If there is none.
     """
-    folders = sorted(path.parent for path in Path(root).glob(f"**/{CONFIG}"))
+    folders = run_folders(root)
     if not folders:
         raise FileNotFoundError(
             f"{root}: no run folder here or below (a folder with a {CONFIG}); train with "

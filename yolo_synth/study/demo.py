@@ -27,9 +27,7 @@ COMMANDS: Final = (
     ),
     (None, "sweep experiments/tiny_sweep.yaml --runs demo/runs --parallel 2"),
     (None, "evaluate demo/runs"),
-    (None, "compare demo/runs/U-Real/0 demo/runs/U-Synthetic/0 --images 100"),
-    (None, "compare demo/runs/U-Real/0 demo/runs/F-Synthetic/0 --images 100"),
-    (None, "compare demo/runs/U-Synthetic/0 demo/runs/F-Synthetic/0 --images 100"),
+    (None, "report demo/runs --out demo/report --images 100 --sizes [32,64]"),
 )
 """What each step leaves behind (None: the command itself knows what is done), and the command."""
 

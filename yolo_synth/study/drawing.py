@@ -213,13 +213,17 @@ def _given(rows: Mapping[str, Values | None]) -> dict[str, Values]:
 
 
 def _maps(pairs: Sequence[Pair], structure: Structure) -> Iterator[Drawing]:
-    """Yield Figures 7 to 12 and the heat maps that the paper does not show, but of initial states."""
+    """Yield Figures 7 to 12 and the heat maps that the paper does not show, but of initial states.
+
+    A network with itself is drawn as in the paper alone; the page and the matrices have both.
+    """
     for pair in pairs:
         if pair.is_initial:
             continue
         name = pair_name(pair.first, pair.second, pair.probe, pair.size)
         stem = f"{_map_number(pair)}_{name}"
-        for measure, cells in ((PAPERS, pair.biased), (DEBIASED, pair.debiased)):
+        measures = {PAPERS: pair.biased, DEBIASED: pair.debiased}
+        for measure, cells in list(measures.items())[: 1 if pair.is_self else 2]:
             yield Drawing(
                 stem if measure == PAPERS else f"{stem}_debiased",
                 partial(_draw_map, pair, structure, measure, cells),

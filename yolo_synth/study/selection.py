@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from yolo_synth.runs import BEST, CONFIG, INITIAL, Run, read_run
+from yolo_synth.runs import BEST, CONFIG, INITIAL, Run, read_run, run_folders
 from yolo_synth.study import paper
 
 _ALIKE: Final[dict[str, Callable[[Run], Any]]] = {
@@ -31,7 +31,7 @@ def sound_runs(root: str) -> tuple[list[Run], list[str]]:
         FileNotFoundError: If there is no run folder.
         ValueError: If no run is left, or they differ in image size, width or classes.
     """
-    folders = _run_folders(root)
+    folders = run_folders(root)
     if not folders:
         raise FileNotFoundError(
             f"{root}: no run folder here or below (a folder with a {CONFIG}); train with "
@@ -57,12 +57,6 @@ def sound_runs(root: str) -> tuple[list[Run], list[str]]:
         if not has_start(run)
     ]
     return chosen, [*notes, *_data_notes(chosen)]
-
-
-def _run_folders(root: str) -> list[Path]:
-    """Return folders with a configuration, but none inside a run folder (W&B keeps one there too)."""
-    folders = sorted(path.parent for path in Path(root).glob(f"**/{CONFIG}"))
-    return [folder for folder in folders if not set(folder.parents) & set(folders)]
 
 
 def _sound(folder: Path) -> Run:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-from yolo_synth.runs import CONFIG, Config, find_runs
+from yolo_synth.runs import Config, read_run, run_folders
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,10 @@ def command(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[st
 
 def is_finished(trial: Trial, folder: str) -> bool:
     """Tell whether a finished run with a trial's parameters lies below a folder."""
-    if not Path(folder).is_dir() or not any(Path(folder).glob(f"**/{CONFIG}")):
-        return False
-    return any(run.finished and _has(run.config, trial.parameters) for run in find_runs(folder))
+    return any(
+        run.finished and _has(run.config, trial.parameters)
+        for run in map(read_run, run_folders(folder))
+    )
 
 
 def _has(config: Config, parameters: Mapping[str, Any]) -> bool:
