@@ -26,8 +26,8 @@ def write_predictions(found: Iterable[Detection], data: DetectionData, path: Pat
     sizes = data.table.drop_duplicates("image").set_index("image")[["width", "height"]]
     tables = []
     for image, detection in zip(data.names("test"), found, strict=True):
-        width, height = sizes.loc[image].to_numpy(dtype=int).tolist()
-        placement = place(width, height, data.image_size, data.resize)
+        width, height = sizes.loc[image].to_numpy(dtype=int)
+        placement = place(int(width), int(height), data.image_size, data.resize)
         boxes = placement.to_image(detection["boxes"].float().cpu())
         table = pd.DataFrame(boxes.numpy(), columns=["x1", "y1", "x2", "y2"])
         table.insert(0, "score", detection["scores"].float().cpu().numpy())
