@@ -50,7 +50,7 @@ def demo() -> None:
         print(f"\n$ yolo-synth {command}", flush=True)  # noqa: T201
         _run(command)
     minutes = (time.monotonic() - start) / 60
-    print(f"\nThe demo took {minutes:.1f} minutes; curves and heat maps are in demo/runs/*/0/")  # noqa: T201
+    print(f"\nThe demo took {minutes:.1f} minutes; open demo/report/report.html")  # noqa: T201
 
 
 def _run(command: str) -> None:
