@@ -198,16 +198,24 @@ def test_heatmap_lines_run_at_scale_regions_and_at_the_head(structure, matrix):
     assert places == [0.5, 4.5, 11.5, 36.5, 61.5, 74.5, 84.5, 96.5]
 
 
+def bars(axes):
+    """Return the ribbon's bars in an axes, one per layer."""
+    found = [c for c in axes.collections if len(c.get_paths()) == LAYERS]
+    return [path.get_extents() for path in found[0].get_paths()] if found else []
+
+
 def test_ribbon_bars_are_aligned_with_the_cells_of_the_heatmap(structure, matrix):
     figure = similarity_heatmap(matrix, structure, structure, names=NAMES, title="t", ribbon=True)
     heatmap = next(axes for axes in figure.axes if axes.images)
-    below, beside = (axes for axes in figure.axes if len(axes.patches) == LAYERS)
+    below, beside = (axes for axes in figure.axes if bars(axes))
     assert below.get_xlim() == heatmap.get_xlim()
     assert beside.get_ylim() == heatmap.get_ylim()
     assert below.get_position().intervalx == pytest.approx(heatmap.get_position().intervalx)
     assert beside.get_position().intervaly == pytest.approx(heatmap.get_position().intervaly)
-    heights = [bar.get_height() for bar in below.patches]
-    assert heights == [bar.get_width() for bar in beside.patches]
+    heights = [bar.height for bar in bars(below)]
+    assert heights == [bar.width for bar in bars(beside)]
+    assert [bar.x0 for bar in bars(below)] == [bar.y0 for bar in bars(beside)]
+    assert [bar.x0 for bar in bars(below)] == [layer - 0.5 for layer in range(LAYERS)]
     assert heights[0] > heights[1] > heights[5] > heights[12] > heights[37] > heights[62]
     assert heights[62] == heights[84] < heights[85] == heights[37] < heights[97] == heights[12]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +119,11 @@ def test_an_empty_folder_has_no_grams(tmp_path):
         load_grams(tmp_path)
 
 
-def _one_of_two(rank: int, folder: Path) -> None:
+def _one_of_two(rank: int, port: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    meeting = f"tcp://127.0.0.1:{port}"
+    patience = timedelta(seconds=60)  # a lost partner is an error, not a wait for ever
+    dist.init_process_group("gloo", meeting, timeout=patience, rank=rank, world_size=2)
     torch.manual_seed(0)
     network, generator = YOLOv3(width=0.125), torch.Generator().manual_seed(0)
     images = torch.rand(5, 3, 32, 32, generator=generator)
@@ -127,11 +131,14 @@ def _one_of_two(rank: int, folder: Path) -> None:
     torch.save(together, folder / f"{rank}.pt")
     if rank == 0:
         torch.save(gram_matrices(network, images), folder / "alone.pt")
+    dist.barrier()
     dist.destroy_process_group()
 
 
 def test_two_processes_give_what_one_gives(tmp_path):
-    torch.multiprocessing.spawn(_one_of_two, (tmp_path,), nprocs=2)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_one_of_two, (port, tmp_path), nprocs=2)
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", "0", "1"))
     scale = alone.abs().amax((1, 2), keepdim=True)
     assert ((first - alone).abs() / scale).max() < 1e-6

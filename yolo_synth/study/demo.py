@@ -27,7 +27,7 @@ COMMANDS: Final = (
     ),
     (None, "sweep experiments/tiny_sweep.yaml --runs demo/runs --parallel 2"),
     (None, "evaluate demo/runs"),
-    (None, "report demo/runs --out demo/report --images 100 --sizes [32,64]"),
+    (None, "report demo/runs --out demo/report --images 80"),
 )
 """What each step leaves behind (None: the command itself knows what is done), and the command."""
 
@@ -36,7 +36,7 @@ def demo() -> None:
     """Run the whole study in miniature, in ./demo.
 
     Draws small street scenes in both data sets' formats, trains U-Real, U-Synthetic, F-Real and
-    F-Synthetic on them, tests each on both and compares them layer by layer. What is done already is
+    F-Synthetic on them with two seeds, tests each on both and writes the report. What is done already is
     not done again; remove ./demo to start afresh.
     """
     if not Path("experiments/tiny_sweep.yaml").is_file():

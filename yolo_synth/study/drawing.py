@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib.metadata import version
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +41,10 @@ SHARED: Final = 2
 """Tracks of the share picture."""
 
 
+WORTH_PROCESSES: Final = 60
+"""Figures to be drawn from which on several processes are started for them."""
+
+
 class Drawing(NamedTuple):
     """A figure to be drawn.
 
@@ -58,15 +65,38 @@ def write_figures(pairs: Sequence[Pair], structure: Structure, folder: Path) -> 
     """Write all figures of a report as PNG and SVG; those that stand are left as they are."""
     folder.mkdir(parents=True, exist_ok=True)
     drawings = [*_curves(pairs, structure), *_ribbons(pairs, structure), *_maps(pairs, structure)]
-    for drawing in tqdm(drawings, desc="draw", unit="figure", leave=False):
-        _write(drawing, structure, folder)
+    origins = [f"sha256:{_digest(drawing.inputs, structure)}" for drawing in drawings]
+    todo = [
+        (drawing, origin, folder)
+        for drawing, origin in zip(drawings, origins, strict=True)
+        if not _stands(drawing, origin, folder)
+    ]
+    with tqdm(total=len(todo), desc="draw", unit="figure", leave=False) as bar:
+        for _ in _in_parallel(todo):
+            bar.update()
 
 
-def _write(drawing: Drawing, structure: Structure, folder: Path) -> None:
-    origin = f"sha256:{_digest(drawing.inputs, structure)}"
-    svg, png = (folder / f"{drawing.name}.{ending}" for ending in ("svg", "png"))
-    if svg.is_file() and png.is_file() and origin in svg.read_text(encoding="utf-8"):
+def _in_parallel(todo: Sequence[tuple[Drawing, str, Path]]) -> Iterator[None]:
+    """Write figures in a process a core, unless they are too few to be worth starting any."""
+    if len(todo) < WORTH_PROCESSES:
+        yield from starmap(_write, todo)
         return
+    # spawned: a process that has run threads should not be forked
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_write, *zip(*todo, strict=True))
+
+
+def _paths(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
+    return folder / f"{drawing.name}.svg", folder / f"{drawing.name}.png"
+
+
+def _stands(drawing: Drawing, origin: str, folder: Path) -> bool:
+    svg, png = _paths(drawing, folder)
+    return svg.is_file() and png.is_file() and origin in svg.read_text(encoding="utf-8")
+
+
+def _write(drawing: Drawing, origin: str, folder: Path) -> None:
+    svg, png = _paths(drawing, folder)
     figure = drawing.draw()
     figure.savefig(png, dpi=drawing.dpi)
     with matplotlib.rc_context(SVG_SETTINGS):
@@ -213,12 +243,13 @@ def _given(rows: Mapping[str, Values | None]) -> dict[str, Values]:
 
 
 def _maps(pairs: Sequence[Pair], structure: Structure) -> Iterator[Drawing]:
-    """Yield Figures 7 to 12 and the heat maps that the paper does not show, but of initial states.
+    """Yield Figures 7 to 12 and the other heat maps of runs with one seed.
 
-    A network with itself is drawn as in the paper alone; the page and the matrices have both.
+    A network with itself is drawn as in the paper alone. The page and the matrices have both forms,
+    and the pairs across seeds and with initial states too.
     """
     for pair in pairs:
-        if pair.is_initial:
+        if pair.is_initial or pair.seeds[0] != pair.seeds[1]:
             continue
         name = pair_name(pair.first, pair.second, pair.probe, pair.size)
         stem = f"{_map_number(pair)}_{name}"
@@ -234,7 +265,7 @@ def _maps(pairs: Sequence[Pair], structure: Structure) -> Iterator[Drawing]:
 def _map_number(pair: Pair) -> str:
     """Return the paper's figure that shows such a heat map, or `heatmap`."""
     number = paper.HEAT_MAPS.get((*pair.models, pair.size))
-    return f"figure_{number}" if number and pair.seeds[0] == pair.seeds[1] else "heatmap"
+    return f"figure_{number}" if number else "heatmap"
 
 
 def _draw_map(pair: Pair, structure: Structure, measure: str, cells: Values) -> Figure:
