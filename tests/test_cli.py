@@ -166,8 +166,28 @@ def test_a_truncated_image_is_named_in_one_line(workers, tmp_path, capsys):
     assert "Traceback" not in error
 
 
-def test_a_wrong_option_is_explained(tmp_path, capsys):
-    with pytest.raises(SystemExit) as ending:
-        main(["fit", "--model.width=wide"])
-    assert ending.value.code == 2
-    assert "model.width" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["fit", "--model.width=wide"], "model.width"),
+        (["fit", "--config=nowhere.yaml"], "nowhere.yaml"),
+        (["fit", "--no.such.option=1"], "no.such.option"),
+        (["fit"], "data"),
+        (["conquer"], "conquer"),
+        (["data", "conquer"], "conquer"),
+        (["report", "somewhere", "--images=many"], "images"),
+        (["compare", "a"], "run_b"),
+    ],
+)
+def test_a_wrong_option_is_answered_in_one_line(arguments, named, capsys):
+    assert main(arguments) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("yolo-synth: error: ")
+    assert named in line
+
+
+def test_measuring_takes_the_best_checkpoint_or_says_that_there_is_none(tmp_path, capsys):
+    root = broken_scenes(tmp_path)
+    arguments = ["test", *fit_arguments(root, root / "runs", "BDD100K")[1:]]
+    assert main(arguments) == 2
+    assert "best.ckpt: no such checkpoint" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
@@ -53,6 +53,9 @@ VERBS: Final[Mapping[str, Callable[..., None] | Mapping[str, Callable[..., None]
     "data": {"tiny": write_tiny},
 }
 
+ONE_LINE: Final = {"exit_on_error": False}
+"""Parsers raise, so that a mistake is answered in one line and not after a page of usage."""
+
 
 class TrainingCLI(LightningCLI):
     """LightningCLI for one Detector on any data module, with the paper's settings as defaults."""
@@ -69,6 +72,7 @@ class TrainingCLI(LightningCLI):
             auto_configure_optimizers=False,  # Detector makes its optimizer once freezing has acted
             load_from_checkpoint_support=False,  # config.yaml holds the options, a checkpoint weights
             trainer_defaults={"max_epochs": 100, "callbacks": [RecordRun()]},
+            parser_kwargs={**ONE_LINE, **dict.fromkeys(TRAINER_VERBS, ONE_LINE)},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -107,6 +111,8 @@ class TrainingCLI(LightningCLI):
         if self.subcommand != "fit":
             config.trainer.logger = False  # a measurement is printed; the training's record stays
             config.trainer.default_root_dir = None
+            if config.ckpt_path is None and config.model.weights is None:
+                config.ckpt_path = self._best(folder)
             return
         config.trainer.default_root_dir = str(folder)
         config.checkpoint.dirpath = str(folder)
@@ -133,6 +139,13 @@ class TrainingCLI(LightningCLI):
         path = self.folder / "predictions.csv"
         boxes = write_predictions(found, self.datamodule, path)
         print(f"{boxes} boxes written to {path}")  # noqa: T201
+
+    def _best(self, folder: Path) -> str:
+        """Return the run's best checkpoint, which is measured unless another is named."""
+        best = folder / runs.BEST
+        if not best.is_file():
+            raise FileNotFoundError(f"{best}: no such checkpoint; train first, or give --ckpt_path")
+        return str(best)
 
     def _unfinished(self, folder: Path, config: Namespace) -> str | None:
         """Return the checkpoint of a cut-off run of the same configuration; refuse to overwrite."""
@@ -193,6 +206,7 @@ def own_parser() -> ArgumentParser:
         prog=PROGRAM,
         description="Train YOLOv3 on real and synthetic street images and show layer by layer "
         "where the networks differ.",
+        exit_on_error=False,
     )
     subcommands = parser.add_subcommands(metavar="VERB", title="verbs")
     for verb, summary in TRAINER_VERBS.items():
@@ -201,7 +215,7 @@ def own_parser() -> ArgumentParser:
         if callable(meaning):
             _add_verb(subcommands, verb, meaning)
         else:
-            group = ArgumentParser(description=f"{verb}: {', '.join(meaning)}")
+            group = ArgumentParser(description=f"{verb}: {', '.join(meaning)}", exit_on_error=False)
             subcommands.add_subcommand(verb, group, help=", ".join(meaning))
             inner = group.add_subcommands(metavar="VERB", title="verbs", dest="verb")
             for name, function in meaning.items():
@@ -212,7 +226,7 @@ def own_parser() -> ArgumentParser:
 def _add_verb(subcommands: Any, verb: str, function: Callable[..., None]) -> None:  # noqa: ANN401
     text = (function.__doc__ or "").split("Args:")[0]
     summary = text.split("\n\n")[0].rstrip(".")
-    parser = ArgumentParser(description=" ".join(text.split()))
+    parser = ArgumentParser(description=" ".join(text.split()), exit_on_error=False)
     parser.add_function_arguments(function, as_positional=True)
     subcommands.add_subcommand(verb, parser, help=summary[0].lower() + summary[1:])
 
@@ -223,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _show_progress_notes()
     try:
         _run(arguments)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ArgumentError) as error:
         if os.environ.get("YOLO_SYNTH_TRACEBACK"):
             raise
         print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)  # noqa: T201

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from yolo_synth.runs import read_run
 from yolo_synth.yolov3 import save_darknet_weights
 
@@ -14,7 +16,9 @@ def export(run: str, file: str, last_layer: int | None = None) -> None:
 
     Args:
         run: Run folder.
-        file: File to write.
+        file: File to write; its folder is made.
         last_layer: Last layer to write; all 107 by default.
     """
-    save_darknet_weights(read_run(run).network(), file, last_layer)
+    network = read_run(run).network()
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    save_darknet_weights(network, file, last_layer)
