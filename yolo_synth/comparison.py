@@ -86,7 +86,6 @@ class Comparison:
         """Return the curve over layers and both heat maps, by file name."""
         first, second = self.names
         title = f"{first} vs {second}\n{self.probe.label}"
-        size = self.probe.images.shape[-1]
         return {
             "curves": similarity_curves(
                 {
@@ -95,29 +94,23 @@ class Comparison:
                 },
                 self.structure,
                 title=title,
-                image_size=size,
+                image_size=self.probe.images.shape[-1],
             ),
-            "heatmap_debiased": similarity_heatmap(
-                self.debiased,
-                self.structure,
-                self.structure,
-                names=self.names,
-                image_size=size,
-                ribbon=True,
-                title=title,
-                measure="debiased CKA",
-            ),
-            "heatmap": similarity_heatmap(
-                self.biased,
-                self.structure,
-                self.structure,
-                names=self.names,
-                image_size=size,
-                ribbon=True,
-                title=title,
-                measure="CKA as in the paper",
-            ),
+            "heatmap_debiased": self._heatmap(self.debiased, title, "debiased CKA"),
+            "heatmap": self._heatmap(self.biased, title, "CKA as in the paper"),
         }
+
+    def _heatmap(self, matrix: Matrix, title: str, measure: str) -> Figure:
+        return similarity_heatmap(
+            matrix,
+            self.structure,
+            self.structure,
+            names=self.names,
+            title=title,
+            image_size=self.probe.images.shape[-1],
+            measure=measure,
+            ribbon=True,
+        )
 
     def write(self, folder: Path) -> None:
         """Write `similarity.npz`, `layers.csv` and the figures as PNG; the npz comes last."""

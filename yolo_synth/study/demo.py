@@ -11,18 +11,16 @@ from typing import Final
 
 from yolo_synth.runs import SUMMARY
 
-DEMO: Final = Path("demo")
-
 COMMANDS: Final = (
-    (f"{DEMO}/data/tiny.json", "data tiny demo/data --images 500"),
-    (f"{DEMO}/pretraining/tiny.json", "data tiny demo/pretraining --images 500 --seed 100"),
+    ("demo/data/tiny.json", "data tiny demo/data --images 500"),
+    ("demo/pretraining/tiny.json", "data tiny demo/pretraining --images 500 --seed 100"),
     (
-        f"{DEMO}/pretraining/runs/Pretrained/100/{SUMMARY}",
+        f"demo/pretraining/runs/Pretrained/100/{SUMMARY}",
         "fit --config experiments/tiny_pretraining.yaml --runs demo/pretraining/runs "
         "--name Pretrained",
     ),
     (
-        f"{DEMO}/backbone.conv.74",
+        "demo/backbone.conv.74",
         "export demo/pretraining/runs/Pretrained/100 demo/backbone.conv.74 --last_layer 74",
     ),
     (None, "sweep experiments/tiny_sweep.yaml --runs demo/runs --parallel 2"),
