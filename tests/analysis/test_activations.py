@@ -16,8 +16,10 @@ from torchvision.models.detection import (
     ssdlite320_mobilenet_v3_large,
 )
 
+from yolo_synth.analysis import grams
 from yolo_synth.analysis import plan as planning
 from yolo_synth.analysis.activations import each_layer, gram_matrices, layer_names
+from yolo_synth.analysis.grams import load_grams
 from yolo_synth.analysis.layers import read_layers
 from yolo_synth.yolov3.network import YOLOv3
 
@@ -166,12 +168,13 @@ def test_network_is_left_as_it_was(network):
 
 
 class Live(TorchDispatchMode):
-    """Counts the bytes of the tensors that are alive."""
+    """Counts the bytes of the tensors that are alive, but for a network's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self.known: set[int] = set()
+        state = network.state_dict().values()
+        self.known = {tensor.untyped_storage()._cdata for tensor in state}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
@@ -202,10 +205,50 @@ def test_memory_is_kept(network, tight, monkeypatch):
     memory = planning.make_plan(layers, 40, 4, 2**40).peak
     if tight:
         memory = memory // 2
-    with Live() as live:
+    with Live(network) as live:
         for _ in each_layer(network, images, memory=memory):
             pass
     assert live.peak < memory + 2**20
+
+
+def test_more_images_than_fit_go_block_by_block(network, tmp_path, monkeypatch):
+    images = pictures(24, 128, 128)
+    for module in (planning, grams):
+        monkeypatch.setattr(module, "SLICE_BYTES", 2**18)
+    whole = gram_matrices(network, images)
+    layers = read_layers(network.eval(), (3, 128, 128))
+    tightest = (planning.Plan(layers, 11, 4, *c).peak for c in planning._choices(layers, 64))
+    memory = min(tightest)
+    shares: list[float] = []
+
+    def stop(share: float) -> None:
+        shares.append(share)
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with (
+        Live(network) as live,
+        pytest.warns(UserWarning, match=r"24 images do not fit .* passes \d+ times"),
+    ):
+        in_blocks = gram_matrices(network, images, memory=memory)
+    result = in_blocks.nbytes
+    assert live.peak < memory + result + 2**20
+    scale = whole.abs().amax((1, 2), keepdim=True)
+    assert ((in_blocks - whole).abs() / scale).max() < 5e-6
+
+    with pytest.warns(UserWarning, match="more memory"), pytest.raises(KeyboardInterrupt):
+        gram_matrices(network, images, memory=memory, folder=tmp_path, progress=stop)
+    assert 0 < len(list((tmp_path / "blocks").glob("*/*.npy"))) < 107 * 10
+    shares.clear()
+    with pytest.warns(UserWarning, match="more memory"):
+        again = gram_matrices(
+            network, images, memory=memory, folder=tmp_path, progress=shares.append
+        )
+    assert torch.equal(again, in_blocks)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert not (tmp_path / "blocks").exists()
+    assert torch.equal(load_grams(tmp_path)[0], in_blocks)
 
 
 class Sum(nn.Module):

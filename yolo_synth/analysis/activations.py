@@ -10,8 +10,11 @@ Tried on processors; the same code takes a network on CUDA, and is untested ther
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, cast
 
@@ -20,10 +23,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from yolo_synth.analysis.breadth_first import Batch, Piece, run_breadth_first
-from yolo_synth.analysis.grams import Gram, GramFolder, fingerprint, share
+from yolo_synth.analysis.grams import Gram, GramFolder, fingerprint, gram_bytes, share
 from yolo_synth.analysis.hooks import LayerChoice, Part, catch, find_outputs, pack
 from yolo_synth.analysis.layers import Planned, read_layers
-from yolo_synth.analysis.plan import LEAST_GROUP, make_plan
+from yolo_synth.analysis.plan import LEAST_GROUP, DoesNotFitError, make_plan, most_images
 
 MEMORY: Final = 2 * 2**30
 """Bytes that layers' outputs take at most, by default; 200 images of 416x416 need 1.3 GiB."""
@@ -51,7 +54,9 @@ def gram_matrices(
         network: As in `each_layer`.
         images: As in `each_layer`.
         layers: As in `each_layer`.
-        memory: As in `each_layer`.
+        memory: As in `each_layer`. Of a network with a plan, more images than fit are run in blocks,
+            two blocks at a time until each has been with each, so that every image passes several
+            times; a warning says how often. The result is not counted.
         precision: Of the layers' outputs and of the products; their sums are float64.
         folder: Keeps each matrix as soon as it is done. What is there already, of the same network
             and images, is not computed again.
@@ -71,7 +76,13 @@ def gram_matrices(
     if group and len(images) <= most * (group.size() - 1):
         raise ValueError(f"{len(images)} images are too few for each of {group.size()} processes")
     mine = images[share(len(images), group)]
-    run = _prepare(network, mine, layers, memory, precision, most)
+    try:
+        run = _prepare(network, mine, layers, memory, precision, most, gram_bytes(len(images)))
+    except DoesNotFitError:
+        blocks = _blocks(network, images, memory, precision, group.size() if group else 1)
+        if not blocks:
+            raise
+        return _block_by_block(network, images, blocks, memory, precision, folder, progress, group)
     store = (
         GramFolder(folder, fingerprint(network, images, precision, run.names)) if folder else None
     )
@@ -98,6 +109,73 @@ def gram_matrices(
         if progress is not None:
             progress(sum(features) / sum(run.features))
     return torch.stack([done[layer] for layer in range(len(run.names))])
+
+
+def _blocks(
+    network: nn.Module, images: Tensor, memory: int, precision: str, processes: int
+) -> list[Tensor]:
+    """Cut the images' numbers into blocks of which two fit into the memory; none if nothing fits."""
+    count, itemsize = len(images), DTYPES[precision].itemsize
+    with _evaluating(network):
+        layers = read_layers(cast(Planned, network), images.shape[1:])
+    at_once = most_images(layers, count, itemsize, memory, processes)
+    if at_once < 2:
+        return []
+    blocks = list(torch.arange(count).tensor_split(-(-count // (at_once // 2))))
+    warnings.warn(
+        f"{count} images do not fit into {memory / 2**20:.0f} MiB at once, {at_once} do: they are run in "
+        f"{len(blocks)} blocks, each with each other, so every image passes {len(blocks) - 1} times; "
+        "allow more memory to save time",
+        stacklevel=3,
+    )
+    return blocks
+
+
+def _block_by_block(
+    network: nn.Module,
+    images: Tensor,
+    blocks: Sequence[Tensor],
+    memory: int,
+    precision: Precision,
+    folder: Path | None,
+    progress: Callable[[float], None] | None,
+    group: dist.ProcessGroup | None,
+) -> Tensor:
+    """Compute Gram matrices block of images with block of images; arguments as in `gram_matrices`.
+
+    What is done is kept beside the folder until all is done.
+    """
+    names = layer_names(network, images[:1])
+    writes = folder is not None and (group is None or group.rank() == 0)
+    origin = fingerprint(network, images, precision, names)
+    store = GramFolder(folder, origin) if folder else None
+    done = store.load() if store else {}
+    if len(done) == len(names):
+        return torch.stack([done[layer] for layer in range(len(names))])
+    result = torch.empty(len(names), len(images), len(images), dtype=torch.float64)
+    pairs = list(combinations(range(len(blocks)), 2))
+    for number, (i, j) in enumerate(pairs):
+        both = torch.cat([blocks[i], blocks[j]])
+        result[:, both[:, None], both] = gram_matrices(
+            network,
+            images[both],
+            memory=memory,
+            precision=precision,
+            folder=folder / "blocks" / f"{i}_{j}" if folder else None,
+            progress=_part_of(progress, number, len(pairs)),
+            group=group,
+        )
+    if store and writes:
+        for layer, matrix in enumerate(result):
+            store.save(layer, matrix)
+        shutil.rmtree(store.folder / "blocks")
+    return result
+
+
+def _part_of(
+    progress: Callable[[float], None] | None, number: int, parts: int
+) -> Callable[[float], None] | None:
+    return progress and (lambda share: progress((number + share) / parts))
 
 
 def each_layer(
@@ -172,8 +250,12 @@ def _prepare(
     memory: int,
     precision: str,
     most: int,
+    sums: int = 0,
 ) -> _Layers:
-    """Check the input and make ready to run; the memory holds the outputs of `most` images."""
+    """Check the input and make ready to run; the memory holds the outputs of `most` images.
+
+    And, of a network with a plan, `sums` bytes for each layer that runs.
+    """
     if images.dim() != 4 or not len(images):
         raise ValueError(f"images must be [n, 3, H, W] with n >= 1, not {list(images.shape)}")
     if images.dtype != torch.uint8 and not images.is_floating_point():
@@ -181,16 +263,16 @@ def _prepare(
     if precision not in DTYPES:
         raise ValueError(f"precision must be one of {', '.join(DTYPES)}, not {precision!r}")
     if layers is None and isinstance(network, Planned):
-        return _prepare_plan(network, images, memory, DTYPES[precision], most)
+        return _prepare_plan(network, images, memory, DTYPES[precision], most, sums)
     return _prepare_hooks(network, images, layers, memory, DTYPES[precision], most)
 
 
 def _prepare_plan(
-    network: nn.Module, images: Tensor, memory: int, dtype: torch.dtype, most: int
+    network: nn.Module, images: Tensor, memory: int, dtype: torch.dtype, most: int, sums: int
 ) -> _Layers:
     with _evaluating(network), torch.inference_mode():
         layers = read_layers(cast(Planned, network), images.shape[1:])
-        plan = make_plan(layers, most, dtype.itemsize, memory)
+        plan = make_plan(layers, most, dtype.itemsize, memory, sums)
         gram_sources = [(layer.gram_factor, layer.sources) for layer in layers]
 
     @torch.inference_mode()

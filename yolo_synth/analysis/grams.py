@@ -126,6 +126,11 @@ class Gram:
         return products + shift + shift[:, None] + constant
 
 
+def gram_bytes(images: int) -> int:
+    """Return how large a Gram matrix is while it is summed up."""
+    return torch.float64.itemsize * images**2
+
+
 def share(images: int, group: dist.ProcessGroup | None) -> slice:
     """Return which of the images this process takes: as many as any other, the last ones fewer."""
     if group is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from yolo_synth.analysis.grams import SLICE_BYTES
+from yolo_synth.analysis.grams import SLICE_BYTES, gram_bytes
 from yolo_synth.analysis.layers import IMAGE, Layer
 from yolo_synth.analysis.stripes import padding, reach
 
@@ -34,6 +35,7 @@ class Plan:
         itemsize: Bytes of one number of an output.
         striped: The first so many layers run on stripes, the others whole.
         rows: Rows of the images in a stripe.
+        sums: Bytes of the result that is summed up for a layer while it runs.
     """
 
     layers: list[Layer]
@@ -41,6 +43,7 @@ class Plan:
     itemsize: int
     striped: int = 0
     rows: int = 0
+    sums: int = 0
 
     def group(self, layer: Layer) -> int:
         """Return how many images to run a whole layer on at once."""
@@ -75,7 +78,14 @@ class Plan:
     @property
     def peak(self) -> int:
         """Bytes that the layers' outputs, and what is needed to compute them, take at most."""
-        return max(self._peak_on_stripes(), self._peak_on_whole()) + 4 * SLICE_BYTES
+        outputs = max(self._peak_on_stripes(), self._peak_on_whole())
+        return outputs + self._weights() + 4 * SLICE_BYTES + (self.striped + 1) * self.sums
+
+    def _weights(self) -> int:
+        """Bytes of the weights that are copied to fold batch norms into them."""
+        sizes = [la.chain.convolution.weight.numel() if la.chain else 0 for la in self.layers]
+        on_stripes, whole = sum(sizes[: self.striped]), max(sizes[self.striped :], default=0)
+        return max(on_stripes, whole) * self.itemsize
 
     def _peak_on_whole(self) -> int:
         """Bytes held while the layers run whole, an output until its last reader has run."""
@@ -100,15 +110,18 @@ class Plan:
     def _peak_on_stripes(self) -> int:
         """Bytes held for a stripe, the rows kept for the next, and the outputs put together."""
         last_use, exits = self.last_use, self.exits
+        group = min(LEAST_GROUP, self.images) / self.images
         lag = {IMAGE: 0}  # rows by which a layer is behind before the last stripe
-        size: dict[int, int] = {}
-        kept, held, peak = 0, set[int](), 0
+        size = {IMAGE: self.rows * self.layers[0].inputs[0][0] * self.layers[0].inputs[0][2]}
+        kept, held, peak = 0, {IMAGE}, 0
         for layer in self.layers[: self.striped]:
             late = max(lag[source] for source in layer.sources)
             height = layer.inputs[0][1]
+            windows = []
             for source, (channels, _, width) in zip(layer.sources, layer.inputs, strict=True):
                 rows = reach(layer.chain.convolution) if layer.chain else late - lag[source]
                 kept += rows * channels * width
+                windows.append(size[source] + rows * channels * width)
             if layer.chain:
                 conv = layer.chain.convolution
                 late = -(-(late + reach(conv) - 1 - padding(conv)[0]) // conv.stride[0])
@@ -117,15 +130,18 @@ class Plan:
             rows = min(height, -(-self.rows * height // self.height) + late)
             size[layer.index] = channels * rows * width
             held.add(layer.index)
-            group = min(LEAST_GROUP, self.images) / self.images
-            widest = max(size.get(s, 0) for s in (layer.index, *layer.sources))
-            peak = max(peak, sum(size[index] for index in held) + round(4 * group * widest))
+            working = round(4 * group * max(size[layer.index], *windows))
+            peak = max(peak, sum(size[index] for index in held) + working)
             held = {index for index in held if last_use[index] > layer.index}
         assembled = sum(layer.features for layer in exits)
         return (assembled + kept + peak) * self.images * self.itemsize
 
 
-def make_plan(layers: list[Layer], images: int, itemsize: int, memory: int) -> Plan:
+class DoesNotFitError(ValueError):
+    """All images' outputs do not fit into the memory together."""
+
+
+def make_plan(layers: list[Layer], images: int, itemsize: int, memory: int, sums: int = 0) -> Plan:
     """Plan the run, first for speed, then for as little memory as there is.
 
     Args:
@@ -133,21 +149,37 @@ def make_plan(layers: list[Layer], images: int, itemsize: int, memory: int) -> P
         images: How many images.
         itemsize: Bytes of one number of an output.
         memory: Bytes that the layers' outputs, and what is needed to compute them, may take.
+        sums: As in `Plan`.
 
     Raises:
-        ValueError: If no plan keeps within `memory`.
+        DoesNotFitError: If no plan keeps within `memory`.
     """
     least = float("inf")
     for striped, rows in _choices(layers, min(images, LEAST_GROUP) * itemsize):
-        plan = Plan(layers, images, itemsize, striped, rows)
+        plan = Plan(layers, images, itemsize, striped, rows, sums)
         if plan.peak <= memory:
             return plan
         least = min(least, plan.peak)
-    raise ValueError(
+    raise DoesNotFitError(
         f"{images} images of {layers[0].inputs[0]} need {least / 2**20:.0f} MiB for the layers' "
         f"outputs, more than the {memory / 2**20:.0f} MiB of memory allowed: allow more, or use "
         "fewer or smaller images"
     )
+
+
+def most_images(
+    layers: list[Layer], images: int, itemsize: int, memory: int, processes: int = 1
+) -> int:
+    """Return how many of `images` images fit at once, those of all processes together."""
+
+    def too_many(count: int) -> bool:
+        try:
+            make_plan(layers, -(-count // processes), itemsize, memory, gram_bytes(count))
+        except DoesNotFitError:
+            return True
+        return False
+
+    return bisect_left(range(1, images + 1), True, key=too_many)
 
 
 def _choices(layers: list[Layer], group_bytes: int) -> Iterator[tuple[int, int]]:

@@ -20,11 +20,9 @@ from torch import Tensor
 
 from yolo_synth.analysis.measures import gaps, mmd2
 from yolo_synth.analysis.similarity import (
-    center,
     check_same_images,
     inner,
-    u_center,
-    unit,
+    normalized,
     without_diagonal,
 )
 
@@ -419,8 +417,7 @@ def _prepared(
         raise ValueError(f"{len(grams_a)} and {len(grams_b)} layers make no pairs: give as many")
     if grams_a.shape[-1] < fewest:
         raise ValueError(f"this needs at least {fewest} images, not {grams_a.shape[-1]}")
-    project = u_center if debiased else center
-    return unit(project(grams_a)), unit(project(grams_b))
+    return normalized(grams_a, debiased), normalized(grams_b, debiased)
 
 
 def _replicates(
