@@ -34,11 +34,13 @@ class Probe:
         images: uint8 [n, 3, S, S].
         names: Their n file names.
         source: The data set that they come from, in words, as `BDD100K test`.
+        groups: What each image belongs to, such as its sequence; None if that is not known.
     """
 
     images: Tensor
     names: list[str]
     source: str
+    groups: list[str] | None = None
 
     @property
     def label(self) -> str:

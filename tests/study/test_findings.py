@@ -10,7 +10,7 @@ import pytest
 
 from yolo_synth.analysis.structure import structure_of
 from yolo_synth.study.findings import findings, number
-from yolo_synth.study.results import Pair
+from yolo_synth.study.results import DomainGap, Pair
 from yolo_synth.yolov3 import YOLOv3
 
 
@@ -33,6 +33,7 @@ def pair(first: str = "U-Real/0", second: str = "U-Synthetic/0", head: float = 0
         debiased=np.diag(values),
         low=values - 0.05,
         high=values + 0.05,
+        floor=np.zeros(107),
         null=np.full(107, 0.02),
         p=np.full(107, 0.005),
     )
@@ -70,8 +71,55 @@ def test_what_does_not_stand_out_from_chance_is_not_given_an_interval(structure)
 def test_layers_that_reach_the_ceiling_are_counted(structure):
     ceiling = np.full(107, 0.9)
     ceiling[:10] = 0.84
-    text = said(findings(scores(U0=0.5), [replace(pair(), ceiling=ceiling)], structure), "region")
-    assert "reaches what two seeds of one model reach in 10." in text
+    with_seeds = replace(pair(), ceiling=ceiling, ceiling_low=ceiling)
+    text = said(findings(scores(U0=0.5), [with_seeds], structure), "region")
+    assert "it reaches the interval of two seeds of one model in 10." in text
+    assert "mean place at 0.78 over the backbone" in text
+
+
+def test_what_training_added_comes_before_the_plain_figure(structure):
+    partial = np.full(107, 0.25)
+    p = np.r_[np.full(40, 0.01), np.full(67, 0.2)]
+    added = replace(pair(), partial=partial, partial_p=p)
+    sentences = findings(scores(U0=0.5), [added], structure)
+    texts = [said(sentences, "What training added"), said(sentences, "By scale region")]
+    assert [sentences.index(text) for text in texts] == [1, 2]
+    assert "beyond permuted images in 40 of 107 layers" in texts[0]
+
+
+def test_a_second_opinion_names_how_alike_the_families_rank_the_layers(structure):
+    plain = pair()
+    values = np.diag(plain.debiased)
+    match = np.arange(107.0)
+    match[:7] = 50
+    other = replace(
+        plain,
+        angle=1.5 - values,
+        neighbours=1 - values,
+        match=match,
+        match_p=np.r_[np.full(90, 0.01), np.full(17, 0.5)],
+    )
+    text = said(findings(scores(U0=0.5), [other], structure), "second opinion")
+    assert "is 1.00 between debiased CKA and angular Procrustes" in text
+    assert "and \N{MINUS SIGN}1.00 between CKA and shared" in text
+    assert "In 100 of 107 layers the layer of the same number matches best" in text
+    assert "in 90 the best match" in text
+
+
+def test_the_layer_where_the_domains_part_is_named(structure):
+    values = np.zeros(107)
+    values[60:] = 0.5
+    values[81] = 2.25
+    p = np.where(values > 0, 0.005, 0.6)
+    gap = DomainGap(
+        "U-Real/0", ("Real", "Synthetic"), (200, 150), 32, values, p * 0, p, (values, values)
+    )
+    text = said(findings(scores(U0=0.5), [pair()], structure, [gap]), "farthest apart")
+    assert "layer 81 (convolution; MMD\N{SUPERSCRIPT TWO} 2.25 times" in text
+    assert "in 47 of 107 layers, of which layer 60 is the first" in text
+    chance = replace(gap, p=np.ones(107))
+    text = said(findings(scores(U0=0.5), [pair()], structure, [chance]), "Inside")
+    assert "in no layer farther apart than chance" in text
 
 
 @pytest.mark.parametrize(
@@ -115,7 +163,12 @@ def test_what_training_added_counts_the_layers_that_did_not_change(structure):
 
 def test_no_sentence_says_similar_or_different(structure):
     everything = [
-        replace(pair(), ceiling=np.full(107, 0.5), partial=np.full(107, 0.1)),
+        replace(
+            pair(),
+            ceiling=np.full(107, 0.5),
+            ceiling_low=np.full(107, 0.4),
+            partial=np.full(107, 0.1),
+        ),
         pair("U-Real/0", "F-Synthetic/0"),
         pair("U-Real/0", "initial state"),
     ]

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from run_folders import save, write_run
 
+from yolo_synth.runs import data_module
 from yolo_synth.study import drawing, evaluation, outputs, similarities
 from yolo_synth.study import report as reporting
 from yolo_synth.study.report import report
@@ -128,6 +130,47 @@ def test_the_ceiling_is_what_two_seeds_of_a_model_reach(matrices):
     pair = matrices("U-Real-0_vs_F-Synthetic-0_real_32")
     np.testing.assert_array_equal(pair["ceiling"], np.diag(seeds["debiased"]))
     assert "ceiling" not in seeds
+
+
+def test_the_domains_part_as_the_definition_says(runs, out):
+    """MMD² of one layer by its definition, on the features of a plain forward pass in float64."""
+    chosen = sound_runs(str(runs))[0]
+    run = next(run for run in chosen if run.name == "U-Real/0")
+    domains = {run.domain: run for run in chosen}
+    network, layer = run.network().double(), 81
+    kept: list[torch.Tensor] = []
+    network.layers[layer].register_forward_hook(lambda _, __, x: kept.append(x.flatten(1)))
+    for domain in ("Real", "Synthetic"):
+        data = data_module(domains[domain].config["data"])
+        images, _ = data.probe("test", min(200, len(data.names("test"))), 32)
+        with torch.no_grad():
+            network(images.double() / 255)
+    a, b = (features - torch.cat(kept).mean(0) for features in kept)
+
+    def within(x: torch.Tensor) -> torch.Tensor:
+        return (x.sum(0).square().sum() - x.square().sum()) / (len(x) * (len(x) - 1))
+
+    distance = within(a) + within(b) - 2 * a.mean(0) @ b.mean(0)
+    variance = sum(x.square().sum() / len(x) - within(x) for x in (a, b)) / 2
+    table = pd.read_csv(out / "tables" / "gap_layers.csv").set_index("layer")
+    given = table["Real and Synthetic U-Real/0 gap"]
+    assert given[layer] == pytest.approx(float(distance / variance), rel=1e-4)
+    directions = table["Real and Synthetic U-Real/0 dimensions of Real"][layer]
+    spectrum = torch.linalg.svdvals(a - a.mean(0)).square()
+    assert directions == pytest.approx(
+        float(spectrum.sum() ** 2 / spectrum.square().sum()), rel=1e-4
+    )
+
+
+def test_pairs_of_one_seed_have_a_second_opinion_and_a_verdict(out, matrices):
+    pair = matrices("U-Real-0_vs_F-Synthetic-0_real_32")
+    assert ((pair["angle"] >= 0) & (pair["angle"] <= np.pi / 2)).all()
+    assert ((pair["match"] >= 0) & (pair["match"] < 107)).all()
+    assert "angle" not in matrices("F-Synthetic-0_vs_U-Real-1_real_32")
+    table = pd.read_csv(out / "tables" / "verdicts.csv").set_index(["probe images", "pair"])
+    counts = table.loc[("Real", "U-Real/0 vs F-Synthetic/0")]
+    assert counts[["as two seeds", "between", "as by chance", "undecided"]].sum() == 107
+    assert (out / "tables" / "second_opinion.csv").is_file()
 
 
 def test_broken_and_unfinished_runs_are_named_and_the_rest_is_done(out):

@@ -64,6 +64,7 @@ def similarity_curves(
     ceiling: ArrayLike | None = None,
     image_size: int | None = None,
     measure: str = "CKA",
+    highest: float = 1.0,
 ) -> Figure:
     """Draw the similarity of corresponding layers, a curve per pair of networks.
 
@@ -80,6 +81,7 @@ def similarity_curves(
         image_size: Side of the probe images in pixels; resolutions are then written as the side of
             the layers' output, and else as strides.
         measure: The y axis's name.
+        highest: The y axis's upper end.
 
     Returns:
         A figure of a journal page's width.
@@ -105,7 +107,7 @@ def similarity_curves(
     page.title(heading)
     _draw_heading(page, structure, (LEFT, top, _PANEL), image_size)
     axes = page.axes(LEFT, top, _PANEL, _CURVES)
-    panels.prepare(axes, structure, min(track.lowest for track in [*tracks, common]))
+    panels.prepare(axes, structure, min(track.lowest for track in [*tracks, common]), highest)
     panels.draw_references(axes, common, page.unit)
     for number, track in enumerate(tracks):
         panels.draw_curve(axes, track, structure, number, page.unit, dashed=True)

@@ -108,11 +108,11 @@ def series(values: ArrayLike, structure: Structure, name: str) -> Values:
     return row
 
 
-def prepare(axes: Axes, structure: Structure, lowest: float) -> None:
-    """Set a panel's scales, from `lowest` or a little below up to 1, and draw what lies behind tracks."""
+def prepare(axes: Axes, structure: Structure, lowest: float, highest: float = 1.0) -> None:
+    """Set a panel's scales, from `lowest` or a little below up to `highest`, and draw what lies behind."""
     ribbon.guide(axes, structure)
     axes.set_xlim(-0.5, len(structure) - 0.5)
-    axes.set_ylim(math.floor(10 * lowest - 0.2) / 10 if lowest < 0 else 0, 1.03)
+    axes.set_ylim(math.floor(10 * lowest - 0.2) / 10 if lowest < 0 else 0, 1.03 * highest)
     axes.set_xticks(ribbon.layer_ticks(structure))
     axes.spines[["top", "right"]].set_visible(False)
     if lowest < 0:

@@ -196,6 +196,11 @@ class DetectionData(LightningDataModule):
         dataset = ImageDataset(self.root, self.table, drawn, size, self.resize)
         return torch.stack([dataset[i][0] for i in range(n)]), drawn
 
+    def groups(self, names: Sequence[str]) -> list[str]:
+        """Return what each image belongs to: GTAV's sequence, BDD100K's ride."""
+        table = self.table.drop_duplicates("image").set_index("image")
+        return [str(group) for group in table["group"].loc[list(names)]]
+
     def _replicas(self) -> tuple[int, int]:
         """Return the number of processes that train together, and this one's rank."""
         if self.trainer is None:

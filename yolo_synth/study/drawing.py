@@ -25,8 +25,9 @@ from yolo_synth.analysis.figures import (
 )
 from yolo_synth.analysis.structure import Structure
 from yolo_synth.study import paper
-from yolo_synth.study.results import Pair, Values
-from yolo_synth.study.similarities import file_name, pair_name
+from yolo_synth.study.keeping import file_name
+from yolo_synth.study.results import DomainGap, Pair, Values, split_name
+from yolo_synth.study.similarities import pair_name
 
 PAPERS: Final = "CKA as in the paper"
 DEBIASED: Final = "debiased CKA"
@@ -61,10 +62,17 @@ class Drawing(NamedTuple):
     dpi: int = 150
 
 
-def write_figures(pairs: Sequence[Pair], structure: Structure, folder: Path) -> None:
+def write_figures(
+    pairs: Sequence[Pair], structure: Structure, folder: Path, gaps: Sequence[DomainGap] = ()
+) -> None:
     """Write all figures of a report as PNG and SVG; those that stand are left as they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawings = [*_curves(pairs, structure), *_ribbons(pairs, structure), *_maps(pairs, structure)]
+    drawings = [
+        *_curves(pairs, structure),
+        *_ribbons(pairs, structure),
+        *_maps(pairs, structure),
+        *_gaps(gaps, structure),
+    ]
     origins = [f"sha256:{_digest(drawing.inputs, structure)}" for drawing in drawings]
     todo = [
         (drawing, origin, folder)
@@ -260,6 +268,31 @@ def _maps(pairs: Sequence[Pair], structure: Structure) -> Iterator[Drawing]:
                 partial(_draw_map, pair, structure, measure, cells),
                 [measure, pair.name, _about(pair), cells],
             )
+
+
+def _gaps(gaps: Sequence[DomainGap], structure: Structure) -> Iterator[Drawing]:
+    """Yield where the domains part inside the networks, a figure per two domains and seed."""
+    seeds = dict.fromkeys((gap.domains, split_name(gap.run)[1]) for gap in gaps)
+    for domains, seed in seeds:
+        chosen = [g for g in gaps if (g.domains, split_name(g.run)[1]) == (domains, seed)]
+        name = file_name(f"gap_seed_{seed}_{'_'.join(domains)}_{chosen[0].size}".lower())
+        inputs = [x for gap in chosen for x in (gap.run, gap.images, gap.gap, gap.null)]
+        yield Drawing(name, partial(_draw_gaps, chosen, structure), inputs)
+
+
+def _draw_gaps(gaps: Sequence[DomainGap], structure: Structure) -> Figure:
+    first, second = gaps[0].domains
+    images = f"{gaps[0].images[0]} {first} and {gaps[0].images[1]} {second} test images"
+    return similarity_curves(
+        {gap.run: gap.gap for gap in gaps},
+        structure,
+        title=f"How far apart each network holds {first} and {second} images\n"
+        f"{images} at {gaps[0].size}x{gaps[0].size}",
+        null=_highest([gap.null for gap in gaps]),
+        image_size=gaps[0].size,
+        measure="MMD\N{SUPERSCRIPT TWO} / variance within",
+        highest=max(float(np.nanmax(gap.gap)) for gap in gaps),
+    )
 
 
 def _map_number(pair: Pair) -> str:

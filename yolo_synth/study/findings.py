@@ -11,33 +11,48 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from yolo_synth.analysis.structure import Structure
+from yolo_synth.analysis.uncertainty import SIGNIFICANT
 from yolo_synth.study import paper
-from yolo_synth.study.results import Pair
+from yolo_synth.study.judging import calibrated, verdicts
+from yolo_synth.study.results import DomainGap, Pair
 from yolo_synth.study.tables import part_means
+from yolo_synth.study.tables_beyond import opinions
 
 _NAMES: Final = {"yolo": "detection", "convolutional": "convolution"}
 
 
-def findings(scores: pd.DataFrame, pairs: Sequence[Pair], structure: Structure) -> list[str]:
+def findings(
+    scores: pd.DataFrame,
+    pairs: Sequence[Pair],
+    structure: Structure,
+    gaps: Sequence[DomainGap] = (),
+) -> list[str]:
     """Return the sentences, the most important ones first.
 
     Args:
         scores: A row per run and domain, of `evaluation.evaluation_table`.
         pairs: All pairs of the report.
         structure: The layers.
+        gaps: What each network makes of the images of two domains.
     """
     compared = [pair for pair in pairs if pair.is_two_runs]
     main = _main_pairs(compared)
     sentences = [_own_domain(scores)]
-    sentences += [f"{_where(pair, structure)} {_against_references(pair)}" for pair in main]
+    # First what training added: most of the plain figure can come from the common start.
+    sentences += [_training_added(pair, structure) for pair in main if pair.partial is not None]
+    sentences += [
+        f"{_where(pair, structure)} {_against_references(pair, structure)}" for pair in main
+    ]
     if compared:
         sentences.append(_backbone_and_head(compared, structure))
     sentences += _freezing(scores)
     sentences += _freezing_similarity(compared, structure)
-    sentences += [_training_added(pair, structure) for pair in main if pair.partial is not None]
     sentences += _distance_from_start(pairs, structure)
+    sentences += [_second_opinion(pair) for pair in main if pair.angle is not None]
+    sentences += [_where_domains_part(gap, structure) for gap in _main_gaps(gaps, main)]
     if main:
         sentences.append(_bias(main, structure))
     return sentences
@@ -120,13 +135,11 @@ def _interval(pair: Pair, layer: int) -> str:
     return f", 95 % interval {number(pair.low[layer])} to {number(pair.high[layer])}"
 
 
-def _against_references(pair: Pair) -> str:
+def _against_references(pair: Pair, structure: Structure) -> str:
     """Count the layers above chance, and those that reach two seeds of one model."""
-    assert pair.low is not None
-    assert pair.high is not None
-    assert pair.null is not None
-    above = int((pair.low > pair.null).sum())
-    valued = int(np.isfinite(np.diag(pair.debiased)).sum())
+    words = verdicts(pair)
+    valued = int((words != "constant").sum())
+    above = int(_above_chance(pair).sum())
     text = (
         f"The interval lies above the 95 % point of permuted images in {above} of {valued} layers"
     )
@@ -135,8 +148,19 @@ def _against_references(pair: Pair) -> str:
             f"{text}; how far two trainings of one model are apart is unknown, since there is one "
             "seed."
         )
-    reached = int((pair.high >= pair.ceiling).sum())
-    return f"{text}, and reaches what two seeds of one model reach in {reached}."
+    reached = int((words == "as two seeds").sum())
+    place = part_means(calibrated(pair), structure)
+    return (
+        f"{text}; of these, it reaches the interval of two seeds of one model in {reached}. Between "
+        f"permuted images (0) and two seeds (1), the debiased CKA has its mean place at "
+        f"{number(place['backbone'])} over the backbone and {number(place['head'])} over the head."
+    )
+
+
+def _above_chance(pair: Pair) -> NDArray[np.bool_]:
+    if pair.low is None or pair.null is None:
+        return np.zeros(len(pair.debiased), dtype=bool)
+    return pair.low > pair.null
 
 
 def _backbone_and_head(pairs: Sequence[Pair], structure: Structure) -> str:
@@ -225,11 +249,57 @@ def _training_added(pair: Pair, structure: Structure) -> str:
         else f"to nothing defined over the {part}, which did not change in both"
         for part in ("backbone", "head")
     ]
+    clear = int((pair.partial_p <= SIGNIFICANT).sum()) if pair.partial_p is not None else 0
     count = int(np.isnan(pair.partial).sum())
     rest = f" ({count} layers that did not change in both are left out)" if count else ""
     return (
         f"What training added, {pair.name} ({pair.probe} images): with the common initial state "
-        f"regressed out, the mean debiased CKA goes {' and '.join(texts)}{rest}."
+        f"regressed out, the mean debiased CKA goes {' and '.join(texts)}{rest}. It is beyond permuted "
+        f"images in {clear} of {len(pair.partial) - count} layers."
+    )
+
+
+def _second_opinion(pair: Pair) -> str:
+    """Say whether other families of measures rank the layers alike, and which layers match."""
+    ranks = opinions(pair)
+    text = (
+        f"A second opinion, {pair.name} ({pair.images} {pair.probe} images at {pair.size}x{pair.size}): "
+        f"Spearman's correlation over the layers is {number(ranks['CKA and angle'])} between debiased "
+        f"CKA and angular Procrustes and {number(ranks['CKA and neighbours'])} between CKA and shared "
+        "nearest neighbours, where 1 is the same ranking."
+    )
+    if pair.match is None or pair.match_p is None:
+        return text
+    same = int((pair.match == np.arange(len(pair.match))).sum())
+    clear = int((pair.match_p <= SIGNIFICANT).sum())
+    return (
+        f"{text} In {same} of {len(pair.match)} layers the layer of the same number matches best, and "
+        f"in {clear} the best match is beyond chance."
+    )
+
+
+def _main_gaps(gaps: Sequence[DomainGap], main: Sequence[Pair]) -> list[DomainGap]:
+    """Return the gaps of the runs of the first main pair, or of the first two runs."""
+    runs = [main[0].first, main[0].second] if main else [gap.run for gap in gaps[:2]]
+    return [gap for gap in gaps if gap.run in runs]
+
+
+def _where_domains_part(gap: DomainGap, structure: Structure) -> str:
+    """Say in which layers a network tells the domains apart."""
+    first, second = gap.domains
+    apart = np.flatnonzero(gap.p <= SIGNIFICANT)
+    text = (
+        f"Inside {gap.run}, {gap.images[0]} {first} and {gap.images[1]} {second} images at "
+        f"{gap.size}x{gap.size}"
+    )
+    if not len(apart):
+        return f"{text} are in no layer farther apart than chance."
+    layer = int(np.nanargmax(gap.gap))
+    kind = structure.kinds[layer]
+    return (
+        f"{text} are farthest apart in layer {layer} ({_NAMES.get(kind, kind)}; MMD\N{SUPERSCRIPT TWO} "
+        f"{number(float(gap.gap[layer]))} times the variance within a domain), and beyond chance in "
+        f"{len(apart)} of {len(gap.gap)} layers, of which layer {apart[0]} is the first."
     )
 
 

@@ -15,11 +15,12 @@ from yolo_synth.study import paper
 from yolo_synth.study.drawing import HEADLINE, write_figures
 from yolo_synth.study.evaluation import domain_data, evaluation_table
 from yolo_synth.study.findings import findings
+from yolo_synth.study.gaps import domain_gaps
 from yolo_synth.study.outputs import layer_outputs
 from yolo_synth.study.page import write_page
 from yolo_synth.study.results import Pair, Report, Table
 from yolo_synth.study.selection import has_start, sound_runs
-from yolo_synth.study.similarities import Subject, all_pairs
+from yolo_synth.study.similarities import Subject, all_pairs, shuffle_groups
 from yolo_synth.study.tables import (
     layer_similarities,
     output_tables,
@@ -27,6 +28,7 @@ from yolo_synth.study.tables import (
     scorecard,
     similarity_tables,
 )
+from yolo_synth.study.tables_beyond import gap_tables, opinion_table, verdict_table
 from yolo_synth.study.writing import write_table
 from yolo_synth.yolov3.network import BACKBONE
 
@@ -69,14 +71,20 @@ def make_report(root: str, out: Path, images: int, sizes: Sequence[int]) -> Repo
     sources = {domain: _Source(domain, data, images) for domain, data in domain_data(runs).items()}
     differences = _differences(runs, sources)
     pairs = _pairs(runs, sources, sizes, out / "matrices")
+    probes = [source.probe(paper.PROBE_SIZE) for source in sources.values()]
+    gaps = domain_gaps(runs, probes, out / "matrices")
     tables = [
         *score_tables(scores),
         *_output_tables(runs, sources),
         *similarity_tables(pairs, structure),
+        *verdict_table(pairs, structure),
+        *opinion_table(pairs, structure),
+        *gap_tables(gaps, structure),
     ]
     tables.append(scorecard(tables, _remark(differences)))
     notes += [*differences, *_sample_notes(runs, sources, images)]
-    result = Report(HEADLINE, findings(scores, pairs, structure), notes, structure, pairs, tables)
+    sentences = findings(scores, pairs, structure, gaps)
+    result = Report(HEADLINE, sentences, notes, structure, pairs, tables, gaps)
     _write(result, out)
     return result
 
@@ -97,9 +105,15 @@ class _Source:
                 "use a larger test split"
             )
 
+        self._probes: dict[int, Probe] = {}
+
     def probe(self, size: int) -> Probe:
-        images, names = self.module.probe("test", self.images, size)
-        return Probe(images, names, self.domain)
+        """Return the images at a size, decoded once."""
+        if size not in self._probes:
+            images, names = self.module.probe("test", self.images, size)
+            groups = self.module.groups(names)
+            self._probes[size] = Probe(images, names, self.domain, groups)
+        return self._probes[size]
 
 
 def _pairs(
@@ -161,6 +175,14 @@ def _sample_notes(runs: Sequence[Run], sources: Mapping[str, _Source], images: i
         for domain, source in sources.items()
         if source.images < images
     ]
+    for domain, source in sources.items():
+        groups = shuffle_groups(source.probe(paper.PROBE_SIZE).groups)
+        if groups is not None:
+            notes.append(
+                f"The {domain} images come in {len(set(groups))} groups (sequences or rides): they are "
+                "permuted within them. The intervals count each image as an independent draw, which "
+                "frames of one sequence are not quite."
+            )
     if images != paper.IMAGES:
         notes.append(
             f"The similarities rest on {images} images a domain at most, the paper's on 200."
@@ -181,7 +203,7 @@ def _write(result: Report, out: Path) -> None:
     (out / "findings.md").write_text(
         "\n".join([*lines, *_items(result.notes), ""]), encoding="utf-8"
     )
-    write_figures(result.pairs, result.structure, out / "figures")
+    write_figures(result.pairs, result.structure, out / "figures", result.gaps)
 
 
 def _write_layers(layers: pd.DataFrame, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 import numpy as np
@@ -35,12 +35,23 @@ class Pair:
         low: Lower end of the 95 % jackknife interval of the debiased diagonal [L]; NaN where the
             permutation test does not reject independence, so that there is none.
         high: Upper end [L].
-        null: 95 % point of the debiased diagonal with the images permuted [L].
+        floor: Mean of the debiased diagonal with the images permuted, within their groups [L].
+        null: 95 % point of the same [L].
         p: Permutation p-value, corrected over the layers [L].
         ceiling: Debiased CKA of two seeds of one model [L], the mean of both models' where the pair
             has two; None without two seeds.
+        ceiling_low: The same of the lower ends of its intervals.
         partial: Debiased partial CKA, with the common initial state regressed out [L]; NaN in
             layers that did not change, None where the two started from other weights.
+        partial_low: Lower end of its interval [L]; NaN as `low`.
+        partial_high: Upper end [L].
+        partial_p: Permutation p-value of the partial CKA, corrected over the layers [L].
+        angle: Angular Procrustes distance in radians [L]; None as `neighbours`.
+        neighbours: Share of an image's 10 nearest neighbours that both have in common [L]; None
+            but for two runs of one seed at the paper's size.
+        match: The second network's layer that is most like each layer of the first [L]; NaN where
+            a layer is constant, None as `neighbours`.
+        match_p: Permutation p-value of that, which knows that the best of all was picked [L].
     """
 
     first: str
@@ -52,10 +63,19 @@ class Pair:
     debiased: Matrix
     low: Values | None = None
     high: Values | None = None
+    floor: Values | None = None
     null: Values | None = None
     p: Values | None = None
     ceiling: Values | None = None
+    ceiling_low: Values | None = None
     partial: Values | None = None
+    partial_low: Values | None = None
+    partial_high: Values | None = None
+    partial_p: Values | None = None
+    angle: Values | None = None
+    neighbours: Values | None = None
+    match: Values | None = None
+    match_p: Values | None = None
 
     @property
     def name(self) -> str:
@@ -88,6 +108,36 @@ class Pair:
     def is_two_runs(self) -> bool:
         """Whether it is two trainings."""
         return not (self.is_self or self.is_initial)
+
+
+SERIES: Final = tuple(name.name for name in fields(Pair) if name.default is None)
+"""Names of what a pair has one value a layer of."""
+
+
+@dataclass(frozen=True)
+class DomainGap:
+    """What one network makes of the images of two domains.
+
+    Attributes:
+        run: Name of the run, as `U-Real/0`.
+        domains: Both domains, as `Real` and `Synthetic`.
+        images: Number of images of each.
+        size: Their side in pixels.
+        gap: Unbiased MMD² between the domains over the variance within, per layer [L]; 1 is a gap as
+            large as the spread within a domain.
+        null: 95 % point of the same with the images' domains permuted [L].
+        p: Permutation p-value, corrected over the layers [L].
+        dimensions: Participation ratio of each domain's images [L]: how many dimensions they fill.
+    """
+
+    run: str
+    domains: tuple[str, str]
+    images: tuple[int, int]
+    size: int
+    gap: Values
+    null: Values
+    p: Values
+    dimensions: tuple[Values, Values]
 
 
 def split_name(name: str) -> tuple[str, int]:
@@ -124,6 +174,7 @@ class Report:
         structure: The network's layers.
         pairs: Networks with themselves, with each other and with their initial state.
         tables: Tables 2 to 5 and what the paper lacks.
+        gaps: What each network makes of the images of two domains.
     """
 
     title: str
@@ -132,3 +183,4 @@ class Report:
     structure: Structure
     pairs: list[Pair]
     tables: list[Table]
+    gaps: list[DomainGap] = field(default_factory=list)

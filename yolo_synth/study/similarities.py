@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,11 +18,14 @@ from tqdm import tqdm
 
 from yolo_synth.analysis.activations import gram_matrices
 from yolo_synth.analysis.grams import fingerprint, load_grams
-from yolo_synth.analysis.similarity import cka, partial_cka
+from yolo_synth.analysis.measures import mutual_neighbours, procrustes_angle
+from yolo_synth.analysis.similarity import cka, deconfound
 from yolo_synth.analysis.uncertainty import jackknife, permutation_test
 from yolo_synth.comparison import Probe
 from yolo_synth.runs import BEST, INITIAL, Run
-from yolo_synth.study.results import INITIAL_STATE, Pair, Values
+from yolo_synth.study import paper
+from yolo_synth.study.keeping import digest, file_name, keep, read_kept
+from yolo_synth.study.results import INITIAL_STATE, SERIES, Pair
 from yolo_synth.yolov3 import YOLOv3
 
 DRAWS: Final = 200
@@ -30,8 +33,14 @@ DRAWS: Final = 200
 
 _BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
-_COMPUTED: Final = ("biased", "debiased", "low", "high", "null", "p", "partial")
-"""What a pair's file keeps to be read again; the ceiling depends on other pairs."""
+NEIGHBOURS: Final = 10
+"""Nearest neighbours of an image that the second opinion looks at."""
+
+_CEILING: Final = ("ceiling", "ceiling_low")
+"""What depends on other pairs, and is not read again from a pair's file."""
+
+_COMPUTED: Final = ("biased", "debiased", *(name for name in SERIES if name not in _CEILING))
+"""What a pair's file keeps to be read again."""
 
 
 class Subject:
@@ -58,11 +67,6 @@ class Subject:
         stem, size = Path(self.checkpoint).stem, probe.images.shape[-1]
         name = f"{stem}_{probe.source}_{len(probe.images)}x{size}_{key}"
         return self.run.folder / what / file_name(name)
-
-
-def digest(*texts: str) -> str:
-    """Return SHA-256 of some texts."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def image_digest(probe: Probe) -> str:
@@ -130,7 +134,7 @@ def all_pairs(
         start = _common_start(first, second, starts)
         keys.append(_key(first, second, start, probe))
         pairs.append(_compare(first, second, start, grams, folder, keys[-1]))
-    pairs = [replace(pair, ceiling=_ceiling(pair, pairs)) for pair in pairs]
+    pairs = [replace(pair, **_ceilings(pair, pairs)) for pair in pairs]
     for pair, key in zip(pairs, keys, strict=True):
         _write(pair, key, folder)
     return pairs
@@ -146,7 +150,8 @@ def _common_start(first: Subject, second: Subject, starts: Mapping[str, Subject]
 
 def _key(first: Subject, second: Subject, start: Subject | None, probe: Probe) -> str:
     start_key = start.weights if start else "none"
-    return digest(first.weights, second.weights, start_key, image_digest(probe), str(DRAWS))
+    about = image_digest(probe), *(probe.groups or ()), *_COMPUTED
+    return digest(first.weights, second.weights, start_key, *about, str(DRAWS))
 
 
 def _compare(
@@ -154,40 +159,77 @@ def _compare(
 ) -> Pair:
     images, size = len(grams.probe.images), grams.probe.images.shape[-1]
     about = (first.name, second.name, grams.probe.source, images, size)
-    kept = _read(folder / f"{pair_name(first.name, second.name, about[2], size)}.npz", key)
+    kept = read_kept(folder / f"{pair_name(first.name, second.name, about[2], size)}.npz", key)
     if kept is not None:
-        return Pair(*about, **kept)
+        return Pair(*about, **{name: kept[name] for name in _COMPUTED if name in kept})
     a, b = grams(first), grams(second)
     values: dict[str, Any] = {
         "biased": cka(a, b).numpy(),
         "debiased": cka(a, b, debiased=True).numpy(),
     }
+    groups = shuffle_groups(grams.probe.groups)
     if first is not second:
-        values |= _uncertainty(a, b)
+        values |= _uncertainty(a, b, groups)
     if start is not None:
-        values["partial"] = partial_cka(a, b, grams(start)).diagonal().numpy()
-    return Pair(*about, **values)
+        origin = grams(start)
+        added = _uncertainty(deconfound(a, origin), deconfound(b, origin), groups)
+        values |= {f"partial_{name}": added[name] for name in ("low", "high", "p")}
+        values["partial"] = added["value"]
+    pair = Pair(*about, **{name: values[name] for name in _COMPUTED if name in values})
+    if pair.is_two_runs and len(set(pair.seeds)) == 1 and size == paper.PROBE_SIZE:
+        pair = replace(pair, **_second_opinion(a, b, groups))
+    return pair
 
 
-def _uncertainty(a: Tensor, b: Tensor) -> dict[str, Values]:
-    test = permutation_test(a, b, DRAWS, paired=True)
+def shuffle_groups(groups: Sequence[str] | None) -> list[str] | None:
+    """Return within which groups images are shuffled; None if they can be shuffled freely.
+
+    Images that are alone in their group, as most of BDD100K's are in their ride, are independent of
+    the others: they are shuffled among themselves.
+    """
+    if groups is None:
+        return None
+    counts = Counter(groups)
+    merged = [group if counts[group] > 1 else "" for group in groups]
+    return merged if len(set(merged)) > 1 else None
+
+
+def _uncertainty(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> dict[str, Any]:
+    test = permutation_test(a, b, DRAWS, groups=groups, paired=True)
     interval = jackknife(a, b, test.p_corrected, paired=True)
     return {
+        "value": interval.value.numpy(),
         "low": interval.low.numpy(),
         "high": interval.high.numpy(),
+        "floor": test.null_mean.numpy(),
         "null": test.null_quantile().numpy(),
         "p": test.p_corrected.numpy(),
     }
 
 
-def _ceiling(pair: Pair, pairs: Sequence[Pair]) -> Values | None:
+def _second_opinion(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> dict[str, Any]:
+    """Return what other families of measures say, and which layers match best."""
+    match, p = permutation_test(a, b, DRAWS, groups=groups).best_match()
+    return {
+        "angle": procrustes_angle(a, b).numpy(),
+        "neighbours": mutual_neighbours(a, b, min(NEIGHBOURS, a.shape[-1] - 1)).numpy(),
+        "match": match.double().where(match >= 0, torch.nan).numpy(),
+        "match_p": p.numpy(),
+    }
+
+
+def _ceilings(pair: Pair, pairs: Sequence[Pair]) -> dict[str, Any]:
     """Return what two seeds of a pair's models reach; nothing for two seeds of one model."""
     if not pair.is_two_runs or len(set(pair.models)) == 1:
-        return None
-    seeds = [
-        np.diag(other.debiased) for other in _two_seeds(pairs) if other.models[0] in pair.models
-    ]
-    return torch.from_numpy(np.stack(seeds)).nanmean(0).numpy() if seeds else None
+        return {}
+    seeds = [other for other in _two_seeds(pairs) if other.models[0] in pair.models]
+    values = [np.diag(other.debiased) for other in seeds]
+    lows = [other.low for other in seeds if other.low is not None]
+    return {
+        name: torch.from_numpy(np.stack(rows)).nanmean(0).numpy()
+        for name, rows in zip(_CEILING, (values, lows), strict=True)
+        if rows
+    }
 
 
 def _two_seeds(pairs: Sequence[Pair]) -> Iterator[Pair]:
@@ -200,28 +242,10 @@ def pair_name(first: str, second: str, probe: str, size: int) -> str:
     return file_name(f"{first}_vs_{second}_{probe.lower()}_{size}")
 
 
-def file_name(text: str) -> str:
-    """Replace what a file name should not have by `-`."""
-    return re.sub(r"[^\w.-]+", "-", text)
-
-
-def _read(path: Path, key: str) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    with np.load(path) as file:
-        if str(file["key"]) != key:
-            return None
-        return {name: file[name] for name in _COMPUTED if name in file}
-
-
 def _write(pair: Pair, key: str, folder: Path) -> None:
     """Write a pair's matrices and series, and the key of what they follow from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    given = {name: getattr(pair, name) for name in (*_COMPUTED, "ceiling")}
+    given = {name: getattr(pair, name) for name in (*_COMPUTED, *_CEILING)}
     arrays: dict[str, Any] = {n: values for n, values in given.items() if values is not None}
     arrays |= {"first": pair.first, "second": pair.second, "probe": pair.probe}
-    arrays |= {"images": pair.images, "size": pair.size, "key": key}
-    path = folder / f"{pair_name(pair.first, pair.second, pair.probe, pair.size)}.npz"
-    draft = path.with_suffix(".draft.npz")
-    np.savez_compressed(draft, **arrays)
-    draft.replace(path)
+    arrays |= {"images": pair.images, "size": pair.size}
+    keep(folder / f"{pair_name(pair.first, pair.second, pair.probe, pair.size)}.npz", key, arrays)

@@ -12,9 +12,10 @@ import torch
 from yolo_synth.analysis.statistics import average_layers, mean_by_part
 from yolo_synth.analysis.structure import Structure
 from yolo_synth.study import paper
-from yolo_synth.study.results import Pair, Table, Values
+from yolo_synth.study.judging import calibrated, verdicts
+from yolo_synth.study.results import SERIES, Pair, Table, Values
 
-MEASURES: Final = {"CKA as in the paper": "biased", "debiased CKA": "debiased"}
+MEASURES: Final = {"debiased CKA": "debiased", "CKA as in the paper": "biased"}
 """Names of the two figures, and the attributes of a pair."""
 
 _SPREAD = "The spread is the largest minus the smallest value over the seeds; with one seed it is unknown."
@@ -243,9 +244,11 @@ def layer_similarities(pairs: Sequence[Pair], structure: Structure) -> pd.DataFr
             "cka": np.diag(pair.biased),
             "cka_debiased": np.diag(pair.debiased),
         }
-        for name in ("low", "high", "null", "p", "ceiling", "partial"):
+        for name in SERIES:
             values = getattr(pair, name)
             columns[name] = np.full(len(structure), np.nan) if values is None else values
+        columns["calibrated"] = calibrated(pair)
+        columns["verdict"] = "" if pair.low is None else verdicts(pair)
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
