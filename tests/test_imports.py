@@ -24,7 +24,7 @@ MAY_KNOW = {
         *("PIL", "msgspec", "pyarrow"),
     },
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
-    "runs": {"detector", "yolov3", "lightning", "yaml"},
+    "runs": {"detector", "yolov3", "lightning", "torch", "yaml"},
     "comparison": {"analysis", "yolov3", "torch", "pandas", "matplotlib"},
     "callbacks": {
         *("labels", "boxes", "yolov3", "runs", "comparison", "analysis", "torch", "lightning"),

@@ -8,22 +8,36 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from yolo_synth.analysis.activations import gram_matrices
+from yolo_synth.analysis.activations import Precision, gram_matrices
 from yolo_synth.analysis.figures import similarity_curves, similarity_heatmap
-from yolo_synth.analysis.similarity import cka
+from yolo_synth.analysis.similarity import cka, partial_cka
 from yolo_synth.analysis.structure import Structure, structure_of
+from yolo_synth.analysis.uncertainty import jackknife, permutation_test, shuffle_groups
 from yolo_synth.yolov3 import YOLOv3
 from yolo_synth.yolov3.network import BACKBONE
 
 Matrix = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float64]
+
+FEWEST_IMAGES: Final = 6
+"""What the intervals need."""
+
+DRAWS: Final = 200
+"""Permutations of the images; the smallest p-value is 1/201."""
+
+ROUNDING_IMAGES: Final = 16
+"""Images on which the error of a lower precision is measured."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,15 @@ class Comparison:
         structure: The layers that both have.
         biased: [107, 107], as in the paper; row: layer of the first network.
         debiased: [107, 107], without the bias of few images and many features; can be negative.
+        low: Lower end of the 95 % interval of the debiased diagonal [107]; NaN where there is none.
+        high: Upper end [107].
+        null: 95 % point of the debiased diagonal with the images permuted [107].
+        p: Permutation p-value, corrected over the layers [107].
+        partial: Debiased partial CKA, with the common start regressed out [107]; NaN in layers that
+            did not change, None where the networks have no common start.
+        precision: Of the layers' outputs and products.
+        error: Mean and largest error of all cells by that precision, measured on a few of the
+            images; None in float32.
     """
 
     names: tuple[str, str]
@@ -66,36 +89,63 @@ class Comparison:
     structure: Structure
     biased: Matrix
     debiased: Matrix
+    low: Values
+    high: Values
+    null: Values
+    p: Values
+    partial: Values | None = None
+    precision: Precision = "float32"
+    error: tuple[float, float] | None = None
 
     def layers(self) -> pd.DataFrame:
-        """Return a row a layer: number, kind and both values of layer i against layer i."""
-        return pd.DataFrame(
-            {
-                "layer": np.arange(len(self.biased)),
-                "kind": self.structure.kinds,
-                "cka_debiased": np.diag(self.debiased),
-                "cka_biased": np.diag(self.biased),
-            }
-        )
+        """Return a row a layer: number, kind and all that is known of layer i against layer i."""
+        columns = {
+            "layer": np.arange(len(self.biased)),
+            "kind": self.structure.kinds,
+            "cka_debiased": np.diag(self.debiased),
+            "cka_biased": np.diag(self.biased),
+            "low": self.low,
+            "high": self.high,
+            "null": self.null,
+            "p": self.p,
+        }
+        if self.partial is not None:
+            columns["cka_partial"] = self.partial
+        return pd.DataFrame(columns)
 
-    def means(self) -> dict[str, float]:
-        """Return the mean of layer i against layer i over all layers, backbone and head (Table 5)."""
-        diagonal, split = np.diag(self.biased), len(BACKBONE)
-        parts = {"all": diagonal, "backbone": diagonal[:split], "head": diagonal[split:]}
-        return {part: float(np.nanmean(values)) for part, values in parts.items()}
+    def summary(self) -> str:
+        """Return the means over all layers, backbone and head in words, debiased first."""
+        lines = {
+            "mean debiased CKA": np.diag(self.debiased),
+            "given the common start": self.partial,
+            "as in the paper": np.diag(self.biased),
+        }
+        text = "; ".join(
+            f"{name} {_part_means(values)}" for name, values in lines.items() if values is not None
+        )
+        if self.error is None:
+            return text
+        return (
+            f"{text}; {self.precision} errs by {self.error[0]:.1e} on average and "
+            f"{self.error[1]:.1e} at most"
+        )
 
     def figures(self) -> dict[str, Figure]:
         """Return the curve over layers and both heat maps, by file name."""
         first, second = self.names
         title = f"{first} vs {second}\n{self.probe.label}"
+        if self.error is not None:
+            title += f", {self.precision} (error {self.error[0]:.1e} on average)"
+        curves = {"debiased": np.diag(self.debiased)}
+        if self.partial is not None:
+            curves["debiased, given the common start"] = self.partial
         return {
             "curves": similarity_curves(
-                {
-                    "debiased": np.diag(self.debiased),
-                    "biased, as in the paper": np.diag(self.biased),
-                },
+                {**curves, "biased, as in the paper": np.diag(self.biased)},
                 self.structure,
                 title=title,
+                bands={"debiased": (self.low, self.high)},
+                null=self.null,
                 image_size=self.probe.images.shape[-1],
             ),
             "heatmap_debiased": self._heatmap(self.debiased, title, "debiased CKA"),
@@ -120,30 +170,32 @@ class Comparison:
         self.layers().to_csv(folder / "layers.csv", index=False)
         for name, figure in self.figures().items():
             figure.savefig(folder / f"{name}.png", dpi=150)
-        np.savez_compressed(
-            folder / "similarity.npz",
-            biased=self.biased,
-            debiased=self.debiased,
-            names=np.array(self.names),
-            images=np.array(self.probe.names),
-            source=np.array(self.probe.source),
-            size=np.array(self.probe.images.shape[-1]),
-        )
+        rows = ("biased", "debiased", "low", "high", "null", "p", "partial", "precision", "error")
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in rows}
+        arrays |= {"names": self.names, "images": self.probe.names, "source": self.probe.source}
+        arrays["size"] = self.probe.images.shape[-1]
+        known = {name: values for name, values in arrays.items() if values is not None}
+        np.savez_compressed(folder / "similarity.npz", **known)
 
 
 def compare(
     first: tuple[str, YOLOv3],
     second: tuple[str, YOLOv3],
     probe: Probe,
-    grams: Callable[[YOLOv3, Tensor], Tensor] = gram_matrices,
+    start: YOLOv3 | None = None,
+    precision: Precision = "float32",
+    grams: Callable[[YOLOv3], Tensor] | None = None,
 ) -> Comparison:
     """Compare two networks on the same images.
 
     Args:
         first: Name and network.
         second: Name and network.
-        probe: The images.
-        grams: What computes a network's Gram matrices [layers, n, n].
+        probe: The images, at least `FEWEST_IMAGES`.
+        start: What both were before training, if that is the same.
+        precision: Of the layers' outputs and products; of a lower one the error is measured.
+        grams: What returns a network's Gram matrices [layers, n, n] in that precision; by default
+            they are computed.
 
     Raises:
         ValueError: If the networks differ in width or class count.
@@ -155,14 +207,52 @@ def compare(
                 f"{name_a} has {what} {getattr(network_a, what)} and {name_b} "
                 f"{getattr(network_b, what)}: runs of one architecture can be compared"
             )
-    grams_a, grams_b = grams(network_a, probe.images), grams(network_b, probe.images)
+    read = grams or partial(gram_matrices, images=probe.images, precision=precision)
+    a, b = read(network_a), read(network_b)
+    test = permutation_test(a, b, DRAWS, groups=shuffle_groups(probe.groups), paired=True)
+    interval = jackknife(a, b, test.p_corrected, paired=True)
     return Comparison(
         (name_a, name_b),
         probe,
         structure_of(network_a, backbone_end=len(BACKBONE)),
-        cka(grams_a, grams_b).numpy(),
-        cka(grams_a, grams_b, debiased=True).numpy(),
+        cka(a, b).numpy(),
+        cka(a, b, debiased=True).numpy(),
+        interval.low.numpy(),
+        interval.high.numpy(),
+        test.null_quantile().numpy(),
+        test.p_corrected.numpy(),
+        None if start is None else partial_cka(a, b, read(start)).diagonal().numpy(),
+        precision,
+        None if precision == "float32" else _rounding((network_a, network_b), probe, precision),
     )
+
+
+def _rounding(
+    networks: tuple[YOLOv3, YOLOv3], probe: Probe, precision: Precision
+) -> tuple[float, float]:
+    """Return the mean and the largest error of CKA, biased and debiased, on a few of the images."""
+    images = probe.images[:ROUNDING_IMAGES]
+    (a, b), (exact_a, exact_b) = (
+        [gram_matrices(network, images, precision=chosen) for network in networks]
+        for chosen in (precision, "float32")
+    )
+    errors = torch.stack(
+        [
+            (cka(a, b, debiased) - cka(exact_a, exact_b, debiased)).abs()
+            for debiased in (False, True)
+        ]
+    )
+    return float(errors.nanmean()), float(errors.nan_to_num(0).max())
+
+
+def _part_means(values: Values) -> str:
+    split = len(BACKBONE)
+    parts = {"all": values, "backbone": values[:split], "head": values[split:]}
+    means = {
+        part: np.nanmean(cells) if np.isfinite(cells).any() else np.nan
+        for part, cells in parts.items()
+    }
+    return ", ".join(f"{part} {mean:.3f}" for part, mean in means.items())
 
 
 def folder_name(other: str, probe: Probe) -> str:

@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.cli import instantiate_class
@@ -158,6 +159,20 @@ def read_run(folder: str | Path) -> Run:
     if missing:
         raise ValueError(f"{path}: not a configuration of a run, {missing[0]} is missing")
     return Run(Path(folder), config)
+
+
+def common_start(first: Run, second: Run) -> YOLOv3 | None:
+    """Return the network that both runs started from; None if there is none, or it is not known."""
+    try:
+        start, other = first.network(INITIAL), second.network(INITIAL)
+    except (FileNotFoundError, ValueError):
+        return None
+    theirs = other.state_dict()
+    same = all(
+        name in theirs and torch.equal(value, theirs[name])
+        for name, value in start.state_dict().items()
+    )
+    return start if same else None
 
 
 def run_folders(root: str | Path) -> list[Path]:

@@ -17,6 +17,7 @@ from yolo_synth.analysis.uncertainty import (
     jackknife,
     leave_one_out,
     permutation_test,
+    shuffle_groups,
     verdict,
 )
 
@@ -230,6 +231,13 @@ def test_images_of_a_group_stay_in_it():
     own = (drawn - test.value.item()).abs() < 1e-9
     assert 5 < own.sum() < 35
     torch.testing.assert_close(drawn[~own], torch.full_like(drawn[~own], expected))
+
+
+def test_images_alone_in_their_group_are_shuffled_among_themselves():
+    assert shuffle_groups(["a", "b", "a", "c"]) == ["a", "", "a", ""]
+    assert shuffle_groups(["a", "b", "c"]) is None
+    assert shuffle_groups(["a", "a"]) is None
+    assert shuffle_groups(None) is None
 
 
 def test_influence_finds_the_images_that_both_networks_think_alike():

@@ -6,7 +6,6 @@ import numpy as np
 
 from yolo_synth.study.judging import calibrated, verdicts
 from yolo_synth.study.results import Pair
-from yolo_synth.study.similarities import shuffle_groups
 
 
 def pair(values: list[float], **rows: list[float]) -> Pair:
@@ -37,10 +36,3 @@ def test_places_between_chance_and_two_seeds():
     placed = calibrated(pair([0.1, 0.5, 0.9], floor=[0.1] * 3, ceiling=[0.9, 0.9, 0.1]))
     assert np.allclose(placed, [0, 0.5, np.nan], equal_nan=True)
     assert np.isnan(calibrated(pair([0.1], floor=[0.0]))).all()
-
-
-def test_images_alone_in_their_group_are_shuffled_among_themselves():
-    assert shuffle_groups(["a", "b", "a", "c"]) == ["a", "", "a", ""]
-    assert shuffle_groups(["a", "b", "c"]) is None
-    assert shuffle_groups(["a", "a"]) is None
-    assert shuffle_groups(None) is None

@@ -10,6 +10,7 @@ CKA by 0.09 to 0.28 at n = 200. The jackknife leaves images out instead.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -316,6 +317,22 @@ def permutation_test(
         ]
     )
     return PermutationTest(values[0], values[1:])
+
+
+def shuffle_groups(groups: Sequence[str] | None) -> list[str] | None:
+    """Return within which groups images are shuffled; None if they can be shuffled freely.
+
+    Images that are alone in their group, as most of BDD100K's are in their ride, are independent of
+    the others: they are shuffled among themselves.
+
+    Args:
+        groups: What each image belongs to, such as its sequence; None if that is not known.
+    """
+    if groups is None:
+        return None
+    counts = Counter(groups)
+    merged = [group if counts[group] > 1 else "" for group in groups]
+    return merged if len(set(merged)) > 1 else None
 
 
 def gap_test(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from yolo_synth import runs
-from yolo_synth.comparison import Comparison, Probe, compare, folder_name
+from yolo_synth.comparison import FEWEST_IMAGES, Comparison, Probe, compare, folder_name
 from yolo_synth.yolov3 import YOLOv3
 
 
@@ -38,8 +38,8 @@ class Similarity(Callback):
         Raises:
             ValueError: If there are too few images for a similarity, or the size is not allowed.
         """
-        if images != 0 and images < 4:
-            raise ValueError(f"similarity.images is 0 or at least 4, not {images}")
+        if images != 0 and images < FEWEST_IMAGES:
+            raise ValueError(f"similarity.images is 0 or at least {FEWEST_IMAGES}, not {images}")
         if size < 32 or size % 32:
             raise ValueError(f"similarity.size is a multiple of 32, not {size}")
         self.reference = reference
@@ -67,34 +67,33 @@ class Similarity(Callback):
         if not self.images:
             return
         run = runs.read_run(trainer.default_root_dir)
+        name, network, start = self._reference(run)
         result = compare(
             (run.name, run.network()),
-            self._reference(run),
+            (name, network),
             probe_of(trainer, self.images, self.size, self.split),
+            start,
         )
         folder = run.folder / "similarity" / folder_name(result.names[1], result.probe)
         result.write(folder)
-        rank_zero_info(f"similarity to {result.names[1]}: {_percentages(result)}; see {folder}")
+        rank_zero_info(f"similarity to {result.names[1]}: {result.summary()}; see {folder}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 log_to_wandb(logger, result)
 
-    def _reference(self, run: runs.Run) -> tuple[str, YOLOv3]:
+    def _reference(self, run: runs.Run) -> tuple[str, YOLOv3, YOLOv3 | None]:
+        """Return the other network's name, itself, and the start that it shares with this run."""
         if self.reference is None:
-            return "initial state", run.network(runs.INITIAL)
+            return "initial state", run.network(runs.INITIAL), None
         other = runs.read_run(self.reference)
-        return other.name, other.network()
+        return other.name, other.network(), runs.common_start(run, other)
 
 
 def probe_of(trainer: Trainer, images: int, size: int, split: str) -> Probe:
     """Return images of the trainer's own data."""
     data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning, not declared
     batch, names = data.probe(split, images, size)
-    return Probe(batch, names, f"{type(data).__name__} {split}")
-
-
-def _percentages(result: Comparison) -> str:
-    return ", ".join(f"{part} {value:.3f}" for part, value in result.means().items())
+    return Probe(batch, names, f"{type(data).__name__} {split}", data.groups(names))
 
 
 def log_to_wandb(logger: WandbLogger, result: Comparison) -> None:

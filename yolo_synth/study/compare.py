@@ -6,9 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from yolo_synth.comparison import Probe, compare, folder_name
+from yolo_synth.analysis.activations import MEMORY, Precision
+from yolo_synth.comparison import FEWEST_IMAGES, Probe, compare, folder_name
 from yolo_synth.data.datamodule import DetectionData
-from yolo_synth.runs import Run, data_module, read_run
+from yolo_synth.runs import INITIAL, Run, common_start, data_module, read_run
+from yolo_synth.study.similarities import Grams, Subject
 
 
 def compare_runs(
@@ -19,11 +21,15 @@ def compare_runs(
     split: str = "test",
     data: str | None = None,
     out: str | None = None,
+    precision: Precision = "float32",
+    memory: float = MEMORY / 2**30,
 ) -> None:
-    """Write how similar all layers of two runs are.
+    """Write how similar all layers of two runs are, and how sure that is.
 
-    Linear CKA of all 107 x 107 pairs of layers, biased as in the paper and debiased: figures, a table
-    and the matrices.
+    Linear CKA of all 107 x 107 pairs of layers, debiased and, as in the paper, biased; intervals over
+    images and what permuted images reach; and, of runs that started from the same weights, the CKA
+    with those regressed out. Figures, a table and the matrices. Gram matrices are kept in the run
+    folders, and a computation that was cut off goes on.
 
     Args:
         run_a: Run folder; rows of the matrices.
@@ -34,18 +40,36 @@ def compare_runs(
         data: File that names the images' data set, as experiments/data/bdd100k.yaml; by default the
             data of RUN_A.
         out: Folder to write to; by default RUN_A/similarity/RUN_B_images.
+        precision: float32, or bfloat16, which takes half the time where the processor has it; its
+            error is measured and printed.
+        memory: GiB that the layers' outputs take at most. More images than fit go block by block,
+            which takes longer.
     """
-    if images < 4 or size < 32 or size % 32:
+    if images < FEWEST_IMAGES or size < 32 or size % 32:
         raise ValueError(
-            f"--images is at least 4 and --size a multiple of 32, not {images} and {size}"
+            f"--images is at least {FEWEST_IMAGES} and --size a multiple of 32, not {images} and {size}"
         )
+    if memory <= 0:
+        raise ValueError(f"--memory is a number of GiB, not {memory}")
     first, second = read_run(run_a), read_run(run_b)
     probe = probe_images(first, images, size, split, data)
-    result = compare((first.name, first.network()), (second.name, second.network()), probe)
+    start = common_start(first, second)
+    networks = first.network(), second.network()
+    subjects = dict(zip(networks, (Subject(first), Subject(second)), strict=True))
+    if start is not None:
+        subjects[start] = Subject(first, INITIAL)
+    grams = Grams(probe, precision, int(memory * 2**30))
+    result = compare(
+        (first.name, networks[0]),
+        (second.name, networks[1]),
+        probe,
+        start,
+        precision,
+        lambda network: grams(subjects[network]),
+    )
     folder = Path(out) if out else first.folder / "similarity" / folder_name(second.name, probe)
     result.write(folder)
-    means = ", ".join(f"{part} {value:.4f}" for part, value in result.means().items())
-    print(f"{first.name} vs {second.name}: mean CKA {means}; see {folder}")  # noqa: T201
+    print(f"{first.name} vs {second.name}: {result.summary()}; see {folder}")  # noqa: T201
 
 
 def probe_images(run: Run, images: int, size: int, split: str, data: str | None) -> Probe:
@@ -60,4 +84,4 @@ def probe_images(run: Run, images: int, size: int, split: str, data: str | None)
         )
     module.prepare_data()
     batch, names = module.probe(split, images, size)
-    return Probe(batch, names, f"{type(module).__name__} {split}")
+    return Probe(batch, names, f"{type(module).__name__} {split}", module.groups(names))

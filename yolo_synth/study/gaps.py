@@ -16,11 +16,11 @@ from torch import Tensor
 
 from yolo_synth.analysis.measures import participation_ratio
 from yolo_synth.analysis.uncertainty import gap_test
-from yolo_synth.comparison import Probe
+from yolo_synth.comparison import DRAWS, Probe
 from yolo_synth.runs import Run
 from yolo_synth.study.keeping import digest, file_name, keep, read_kept
 from yolo_synth.study.results import DomainGap
-from yolo_synth.study.similarities import DRAWS, Grams, Subject, image_digest
+from yolo_synth.study.similarities import Grams, Subject, image_digest
 
 
 def domain_gaps(runs: Sequence[Run], probes: Sequence[Probe], folder: Path) -> list[DomainGap]:

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from yolo_synth.analysis.structure import structure_of
-from yolo_synth.comparison import Probe
+from yolo_synth.analysis.uncertainty import shuffle_groups
+from yolo_synth.comparison import FEWEST_IMAGES, Probe
 from yolo_synth.runs import INITIAL, Run, data_module
 from yolo_synth.study import paper
 from yolo_synth.study.drawing import HEADLINE, write_figures
@@ -20,7 +21,7 @@ from yolo_synth.study.outputs import layer_outputs
 from yolo_synth.study.page import write_page
 from yolo_synth.study.results import Pair, Report, Table
 from yolo_synth.study.selection import has_start, sound_runs
-from yolo_synth.study.similarities import Subject, all_pairs, shuffle_groups
+from yolo_synth.study.similarities import Subject, all_pairs
 from yolo_synth.study.tables import (
     layer_similarities,
     output_tables,
@@ -31,9 +32,6 @@ from yolo_synth.study.tables import (
 from yolo_synth.study.tables_beyond import gap_tables, opinion_table, verdict_table
 from yolo_synth.study.writing import write_table
 from yolo_synth.yolov3.network import BACKBONE
-
-FEWEST_IMAGES = 6
-"""What the intervals need."""
 
 
 def report(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -16,20 +15,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from yolo_synth.analysis.activations import gram_matrices
+from yolo_synth.analysis.activations import MEMORY, Precision, gram_matrices
 from yolo_synth.analysis.grams import fingerprint, load_grams
 from yolo_synth.analysis.measures import mutual_neighbours, procrustes_angle
 from yolo_synth.analysis.similarity import cka, deconfound
-from yolo_synth.analysis.uncertainty import jackknife, permutation_test
-from yolo_synth.comparison import Probe
+from yolo_synth.analysis.uncertainty import jackknife, permutation_test, shuffle_groups
+from yolo_synth.comparison import DRAWS, Probe
 from yolo_synth.runs import BEST, INITIAL, Run
 from yolo_synth.study import paper
 from yolo_synth.study.keeping import digest, file_name, keep, read_kept
 from yolo_synth.study.results import INITIAL_STATE, SERIES, Pair
 from yolo_synth.yolov3 import YOLOv3
-
-DRAWS: Final = 200
-"""Permutations of the images; the smallest p-value is 1/201."""
 
 _BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
@@ -77,9 +73,13 @@ def image_digest(probe: Probe) -> str:
 class Grams:
     """Gram matrices of subjects on one probe: computed once, kept in the run folders."""
 
-    def __init__(self, probe: Probe) -> None:
-        """Take the probe; nothing is computed yet."""
+    def __init__(
+        self, probe: Probe, precision: Precision = "float32", memory: int = MEMORY
+    ) -> None:
+        """Take the probe, and what `gram_matrices` has to know; nothing is computed yet."""
         self.probe = probe
+        self.precision: Precision = precision
+        self.memory = memory
         self._held: dict[str, Tensor] = {}
 
     def __call__(self, subject: Subject) -> Tensor:
@@ -90,6 +90,8 @@ class Grams:
 
     def _read(self, subject: Subject) -> Tensor:
         folder = subject.kept("grams", self.probe)
+        if self.precision != "float32":
+            folder = folder.with_name(f"{folder.name}_{self.precision}")
         try:
             return load_grams(folder)[0]
         except FileNotFoundError:
@@ -101,7 +103,14 @@ class Grams:
                 def show(share: float) -> None:
                     bar.update(share - bar.n)
 
-                return gram_matrices(network, self.probe.images, folder=folder, progress=show)
+                return gram_matrices(
+                    network,
+                    self.probe.images,
+                    memory=self.memory,
+                    precision=self.precision,
+                    folder=folder,
+                    progress=show,
+                )
 
 
 def _task(subject: Subject, probe: Probe) -> str:
@@ -179,19 +188,6 @@ def _compare(
     if pair.is_two_runs and len(set(pair.seeds)) == 1 and size == paper.PROBE_SIZE:
         pair = replace(pair, **_second_opinion(a, b, groups))
     return pair
-
-
-def shuffle_groups(groups: Sequence[str] | None) -> list[str] | None:
-    """Return within which groups images are shuffled; None if they can be shuffled freely.
-
-    Images that are alone in their group, as most of BDD100K's are in their ride, are independent of
-    the others: they are shuffled among themselves.
-    """
-    if groups is None:
-        return None
-    counts = Counter(groups)
-    merged = [group if counts[group] > 1 else "" for group in groups]
-    return merged if len(set(merged)) > 1 else None
 
 
 def _uncertainty(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> dict[str, Any]:
