@@ -15,7 +15,7 @@ import pytest
 from yolo_synth.analysis.structure import structure_of
 from yolo_synth.study import page
 from yolo_synth.study.page import write_page
-from yolo_synth.study.results import Pair, Report, Table
+from yolo_synth.study.results import DomainGap, Pair, Report, Table
 from yolo_synth.yolov3 import YOLOv3
 
 LAYERS = 107
@@ -57,6 +57,15 @@ def planted(first, second, size=32, probe="Real", seed=0):
     )
 
 
+def parted(run, seed):
+    """Return a gap whose values are all different, and undefined in one layer."""
+    values = np.random.default_rng(seed).permutation(np.arange(LAYERS)) / 50
+    values[UNDEFINED] = np.nan
+    domains = ("Real", "Synthetic")
+    null, p = np.full(LAYERS, 0.05), np.full(LAYERS, 0.01)
+    return DomainGap(run, domains, (200, 150), 32, values, null, p, (values, values))
+
+
 def scorecard():
     rows = [("Table 2", "U-Real"), ("Table 2", "U-Synthetic"), ("Table 3", "max")]
     frame = pd.DataFrame(
@@ -92,6 +101,7 @@ def report(structure):
         structure,
         pairs,
         [scorecard(), layer_table()],
+        [parted(NAMES[0], 1), parted(NAMES[3], 2)],
     )
 
 
@@ -270,6 +280,18 @@ def test_every_value_arrives_in_the_browser(opened, report):
             np.testing.assert_allclose(found, expected, atol=0.0005001)
         series = opened.execute_script(f"return [...D.pairs[{number}].ceiling]")
         np.testing.assert_allclose(series, pair.ceiling, atol=0.0005001)
+
+
+def test_hovering_the_gaps_reads_every_network_at_the_layer_under_the_mouse(opened, report):
+    image = pixels(opened, "#gaps canvas")
+    curve = places(image, [0x00, 0x72, 0xB2])[:, 1]
+    layer = 81
+    column = curve.min() + layer * (curve.max() - curve.min()) / (LAYERS - 1)
+    hover(opened, "#gaps canvas", 60, column)
+    said = text(opened, "#tip")
+    assert "layer 81, convolution" in said
+    for gap in report.gaps:
+        assert f"{gap.run} {gap.gap[layer]:.3f}" in said
 
 
 def test_the_page_opens_without_a_complaint_or_a_request(browser, file):

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from yolo_synth.analysis import ribbon, tracks
 from yolo_synth.analysis.structure import Structure
-from yolo_synth.study.results import INITIAL_STATE, Matrix, Pair, Report, Table
+from yolo_synth.study.results import INITIAL_STATE, Matrix, Pair, Report, Table, Values
 
 LIMIT: Final = 3_000_000
 """Bytes that a page stays under, by giving up precision where it must."""
@@ -63,6 +63,9 @@ def write_page(report: Report, path: Path) -> None:
     """
     for pair in report.pairs:
         _check(pair, len(report.structure))
+    for gap in report.gaps:
+        if not len(gap.gap) == len(gap.null) == len(report.structure):
+            raise ValueError(f"{gap.run}: its gap has not one value for each of the layers")
     for precision in PRECISIONS:
         page = _page(report, precision).encode()
         if len(page) < LIMIT:
@@ -131,6 +134,17 @@ def _data(report: Report, precision: float) -> dict[str, Any]:
             }
             for pair in report.pairs
         ],
+        "gaps": [
+            {
+                "run": gap.run,
+                "domains": gap.domains,
+                "images": gap.images,
+                "size": gap.size,
+                "values": _listed(gap.gap),
+                "null": _listed(gap.null),
+            }
+            for gap in report.gaps
+        ],
         "kindColours": ribbon.kind_colours(report.structure),
         "kindMarkers": ribbon.KIND_MARKERS,
         "kindNames": ribbon.KIND_NAMES,
@@ -140,6 +154,11 @@ def _data(report: Report, precision: float) -> dict[str, Any]:
         "faint": ribbon.FAINT,
         "viridis": [to_hex(colour) for colour in matplotlib.colormaps["viridis"](range(256))],
     }
+
+
+def _listed(values: Values) -> list[float | None]:
+    """Return values per layer rounded to `TRACK_PRECISION`, None where they are not defined."""
+    return [round(float(value), 3) if np.isfinite(value) else None for value in values]
 
 
 def _structure(structure: Structure) -> dict[str, Any]:
