@@ -1,12 +1,14 @@
 """Time layer-by-layer CKA of two YOLOv3 networks against the bare forward pass and other packages.
 
     python benchmarks/similarity.py
-    python benchmarks/similarity.py --sizes 32 --peers-python ~/peers/bin/python
+    python benchmarks/similarity.py --peers-python ~/peers/bin/python
 
 prints a Markdown table: processor time and peak resident memory of each contender in a process of its
 own, one thread, on the same two untrained networks and the same images, and how far its CKA is from
-one of float64 forward passes. The other packages are no dependencies: `--peers-python` is the Python
-of an environment that has torch, this project, torch_cka, pytorch_cka, cka_pytorch and ckatorch.
+one of float64 forward passes; at large sizes ours on a few of the images, and the others from ours on
+all of them. One that cannot run is shown with the memory that it asked for. The other packages are no
+dependencies: `--peers-python` is the Python of an environment that has torch, this project,
+torch_cka, pytorch_cka, cka_pytorch and ckatorch.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,9 +33,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from yolo_synth.analysis.activations import gram_matrices
+from yolo_synth.analysis.similarity import cka
 from yolo_synth.yolov3.network import YOLOv3
 
 LAYERS = [f"layers.{index}" for index in range(107)]
+LARGE = 100
+"""Side of the images above which float64 forward passes of all of them would take too long."""
+
+BATCH = 20
+"""Images a batch of the packages that estimate CKA from batches, at large sizes."""
+
 FORWARDS = 12
 """Images of the bare forward pass and of the float64 reference at large sizes; its time is scaled."""
 
@@ -64,25 +75,6 @@ def pictures(images: int, size: int) -> Tensor:
     return result
 
 
-def cka(first: Tensor, second: Tensor, *, debiased: bool) -> Tensor:
-    """CKA of two stacks of Gram matrices, float64 [layers, layers]."""
-
-    def unit(grams: Tensor) -> Tensor:
-        n = grams.shape[-1]
-        if debiased:
-            grams = grams - torch.diag_embed(grams.diagonal(dim1=1, dim2=2))
-            sums = grams.sum(2, keepdim=True) / (n - 2)
-            grams = grams - sums - sums.mT + grams.sum((1, 2), keepdim=True) / ((n - 1) * (n - 2))
-            grams = grams - torch.diag_embed(grams.diagonal(dim1=1, dim2=2))
-        else:
-            means = grams.mean(2, keepdim=True)
-            grams = grams - means - means.mT + grams.mean((1, 2), keepdim=True)
-        flat = grams.flatten(1)
-        return flat / flat.norm(dim=1, keepdim=True)
-
-    return unit(first) @ unit(second).T
-
-
 def reference_grams(network: YOLOv3, images: Tensor) -> Tensor:
     """Gram matrices of a plain float64 forward pass."""
     grams: list[Tensor] = []
@@ -103,12 +95,14 @@ class Answer(NamedTuple):
 
     Attributes:
         cka: [layers, layers]; None if it computes none.
+        grams: What it follows from, of both networks; None if it shows none.
         debiased: Which CKA that is.
         step: It compared every so many layers only.
         left_out: Seconds that the other layers would have taken at the same speed.
     """
 
     cka: Tensor | None = None
+    grams: tuple[Tensor, Tensor] | None = None
     debiased: bool = True
     step: int = 1
     left_out: float = 0.0
@@ -116,7 +110,7 @@ class Answer(NamedTuple):
 
 def bare_forward(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
     """Plain eager float32 forward passes, at the better of two batch sizes."""
-    batch = 1 if images.shape[2] > 100 else len(images)
+    batch = 1 if images.shape[2] > LARGE else len(images)
     with torch.inference_mode():
         for network in (first, second):
             for part in images.split(batch):
@@ -126,38 +120,40 @@ def bare_forward(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
 
 def ours(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
     """This project, float32."""
-    return Answer(cka(gram_matrices(first, images), gram_matrices(second, images), debiased=True))
+    grams = gram_matrices(first, images), gram_matrices(second, images)
+    return Answer(cka(*grams, debiased=True), grams)
 
 
 def ours_bfloat16(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
     """This project, bfloat16."""
-    grams = [gram_matrices(net, images, precision="bfloat16") for net in (first, second)]
-    return Answer(cka(*grams, debiased=True))
+    a, b = (gram_matrices(net, images, precision="bfloat16") for net in (first, second))
+    return Answer(cka(a, b, debiased=True))
 
 
-def torch_cka(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
-    """torch_cka's CKA class, all images as one batch."""
+def torch_cka(first: YOLOv3, second: YOLOv3, images: Tensor, batch: int = 0) -> Answer:
+    """torch_cka's CKA class."""
     from torch_cka import CKA
 
     compared = CKA(first, second, "a", "b", LAYERS, LAYERS)
     with torch.no_grad():
-        compared.compare(_one_batch(images))
+        compared.compare(_batches(images, batch))
     return Answer(compared.export()["CKA"])
 
 
-def pytorch_cka(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
-    """pytorch_cka's compute_cka, all images as one batch."""
+def pytorch_cka(first: YOLOv3, second: YOLOv3, images: Tensor, batch: int = 0) -> Answer:
+    """pytorch_cka's compute_cka."""
     from cka import compute_cka
 
-    return Answer(compute_cka(first, second, _one_batch(images), layers=LAYERS, progress=False)[0])
+    data = _batches(images, batch)
+    return Answer(compute_cka(first, second, data, layers=LAYERS, progress=False)[0])
 
 
-def cka_pytorch(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
-    """cka_pytorch's CKACalculator, all images as one batch."""
+def cka_pytorch(first: YOLOv3, second: YOLOv3, images: Tensor, batch: int = 0) -> Answer:
+    """cka_pytorch's CKACalculator."""
     from cka_pytorch import CKACalculator
 
     calculator = CKACalculator(first, second, LAYERS, verbose=False)
-    return Answer(calculator.calculate_cka_matrix(_one_batch(images), num_epochs=1))
+    return Answer(calculator.calculate_cka_matrix(_batches(images, batch), num_epochs=1))
 
 
 def ckatorch(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
@@ -179,9 +175,10 @@ def ckatorch(first: YOLOv3, second: YOLOv3, images: Tensor) -> Answer:
     return Answer(torch.tensor(values), debiased=False, step=step, left_out=left_out)
 
 
-def _one_batch(images: Tensor) -> DataLoader[tuple[Tensor, ...]]:
+def _batches(images: Tensor, batch: int) -> DataLoader[tuple[Tensor, ...]]:
+    """Return the images in batches, which makes of CKA an estimate, or with 0 all as one batch."""
     data = TensorDataset(images.float() / 255, torch.zeros(len(images)))
-    return DataLoader(data, batch_size=len(images))
+    return DataLoader(data, batch_size=batch or len(images))
 
 
 OURS: dict[str, Callable[..., Answer]] = {
@@ -195,42 +192,68 @@ PEERS: dict[str, Callable[..., Answer]] = {
     "cka_pytorch": cka_pytorch,
     "ckatorch": ckatorch,
 }
+IN_BATCHES: dict[str, Callable[..., Answer]] = {
+    f"{name}, batches of {BATCH}": partial(PEERS[name], batch=BATCH)
+    for name in ("torch_cka", "pytorch_cka", "cka_pytorch")
+}
+"""At large sizes, what the others can do at all: estimates from batches."""
+
+ALL = OURS | PEERS | IN_BATCHES
 
 
-def contend(name: str, size: int, count: int, reference: Path, limit: float) -> dict[str, object]:
+def contend(name: str, size: int, count: int, folder: Path, limit: float) -> dict[str, object]:
     """Run one contender in this process."""
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (int(limit * 2**30),) * 2)
     images = pictures(count, size)
     pair = networks()
-    timed = images[:FORWARDS] if name == "bare forward" and size > 100 else images
+    timed = images[:FORWARDS] if name == "bare forward" and size > LARGE else images
     start = time.process_time()
     try:
-        answer = (OURS | PEERS)[name](*pair, timed)
+        answer = ALL[name](*pair, timed)
     except (RuntimeError, MemoryError, AssertionError) as error:
-        return {"failure": str(error).splitlines()[0]}
+        return {"failure": _reason(str(error)), "peak": _peak()}
     seconds = (time.process_time() - start) * count / len(timed) + answer.left_out
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    result: dict[str, object] = {"seconds": seconds, "peak": peak}
-    if answer.cka is not None:
-        if size > 100:
-            answer = (OURS | PEERS)[name](*pair, images[:FORWARDS])
-        grams = torch.from_numpy(np.load(reference))[:, :: answer.step]
-        error = (answer.cka.double() - cka(*grams, debiased=answer.debiased)).abs()
-        result |= {"mean": error.nanmean().item(), "max": error.nan_to_num(0).max().item()}
-    return result
+    result: dict[str, object] = {"seconds": seconds, "peak": _peak()}
+    if answer.cka is None:
+        return result
+    if answer.grams is not None and size > LARGE:
+        np.save(folder / "ours.npy", torch.stack(answer.grams).numpy())
+    of_all = name not in OURS and size > LARGE
+    if not of_all and size > LARGE:
+        answer = ALL[name](*pair, images[:FORWARDS])
+    grams = torch.from_numpy(np.load(folder / ("ours.npy" if of_all else "reference.npy")))
+    a, b = grams[:, :: answer.step]
+    error = (answer.cka.double() - cka(a, b, debiased=answer.debiased)).abs()
+    return result | {"mean": error.nanmean().item(), "max": error.nan_to_num(0).max().item()}
 
 
-def write_reference(size: int, count: int, path: Path) -> None:
+def _peak() -> float:
+    """Return the most memory that this process has held so far, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _reason(message: str) -> str:
+    """Return an error's first line; of a refused allocation its size."""
+    asked = re.search(r"allocate (\d+) bytes", message)
+    if asked:
+        return f"out of memory: asked for {int(asked[1]) / 2**30:.1f} GiB more"
+    return f"fails: {message.splitlines()[0]}" if message else "fails"
+
+
+def write_reference(size: int, count: int, folder: Path) -> None:
     """Keep both networks' Gram matrices in float64, of fewer images at large sizes."""
-    images = pictures(count, size)[: count if size <= 100 else FORWARDS]
-    np.save(path, torch.stack([reference_grams(net, images) for net in networks()]).numpy())
+    images = pictures(count, size)[: count if size <= LARGE else FORWARDS]
+    np.save(
+        folder / "reference.npy",
+        torch.stack([reference_grams(net, images) for net in networks()]).numpy(),
+    )
 
 
 def row(name: str, result: dict[str, object], bare: float) -> str:
     """Format a table row."""
     if "failure" in result:
-        return f"| {name} | - | - | - | - | {result['failure']} |"
+        return f"| {name} | - | - | {result['peak']:.1f} | - | {result['failure']} |"
     seconds = float(str(result["seconds"]))
     error = f"{result['mean']:.0e} | {result['max']:.0e}" if "mean" in result else "- | -"
     return f"| {name} | {seconds:.1f} | {seconds / bare:.2f} | {result['peak']:.2f} | {error} |"
@@ -242,28 +265,26 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 416])
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--peers-python", help="Python of an environment with the other packages")
-    parser.add_argument("--peers-sizes", type=int, nargs="+", default=[32])
+    parser.add_argument("--only", nargs="+", choices=ALL, default=list(ALL))
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each at small sizes")
     parser.add_argument(
         "--limit", type=float, default=20, help="GiB of memory a process may ask for"
     )
     parser.add_argument("--contender", help=argparse.SUPPRESS)
-    parser.add_argument("--reference", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.contender == "reference":
         torch.set_num_threads(1)
-        write_reference(given.sizes[0], given.images, given.reference)
-        return
-    if given.contender:
+        write_reference(given.sizes[0], given.images, given.folder)
+    elif given.contender:
         size, count = given.sizes[0], given.images
-        print(json.dumps(contend(given.contender, size, count, given.reference, given.limit)))
-        return
+        print(json.dumps(contend(given.contender, size, count, given.folder, given.limit)))
+    else:
+        compete(given)
 
-    def run(python: str, contender: str, size: int, reference: Path) -> str:
-        command = [python, __file__, "--contender", contender, "--sizes", str(size)]
-        command += ["--images", str(given.images), "--limit", str(given.limit)]
-        command += ["--reference", str(reference)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
+def compete(given: argparse.Namespace) -> None:
+    """Print the tables."""
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, 1 thread,")
     print(f"two networks, {given.images} images\n")
     for size in given.sizes:
@@ -271,17 +292,35 @@ def main() -> None:
         print("| | CPU s | / forward | peak GiB | mean error | max error |")
         print("|---|---|---|---|---|---|", flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            reference = Path(folder) / "reference.npy"
-            run(sys.executable, "reference", size, reference)
+            run(given, sys.executable, "reference", size, folder)
             bare = 1.0
-            contenders = dict.fromkeys(OURS, sys.executable)
-            if given.peers_python and size in given.peers_sizes:
-                contenders |= dict.fromkeys(PEERS, given.peers_python)
-            for name, python in contenders.items():
-                result = json.loads(run(python, name, size, reference).splitlines()[-1])
-                bare = result["seconds"] if name == "bare forward" else bare
+            for name, results in rounds(given, size, folder).items():
+                results.sort(key=lambda result: float(str(result.get("seconds", 0))))
+                result = results[len(results) // 2]
+                bare = float(str(result["seconds"])) if name == "bare forward" else bare
                 print(row(name, result, bare), flush=True)
         print()
+
+
+def rounds(given: argparse.Namespace, size: int, folder: str) -> dict[str, list[dict[str, object]]]:
+    """Run every contender, at small sizes several times in turn, so that noise hits all alike."""
+    chosen = [*OURS, *(PEERS if given.peers_python else ())]
+    chosen += IN_BATCHES if given.peers_python and size > LARGE else ()
+    results: dict[str, list[dict[str, object]]] = {n: [] for n in chosen if n in given.only}
+    for number in range(1 if size > LARGE else given.repeats):
+        for name, found in results.items():
+            if number and (name == "ckatorch" or "failure" in found[0]):
+                continue
+            python = sys.executable if name in OURS else given.peers_python
+            found.append(json.loads(run(given, python, name, size, folder).splitlines()[-1]))
+    return results
+
+
+def run(given: argparse.Namespace, python: str, contender: str, size: int, folder: str) -> str:
+    """Run one contender in a process of its own and return what it printed."""
+    command = [python, __file__, "--contender", contender, "--sizes", str(size)]
+    command += ["--images", str(given.images), "--limit", str(given.limit), "--folder", folder]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":
