@@ -329,7 +329,8 @@ def test_bad_images_are_skipped_if_asked_for_counted_and_named(
     with caplog.at_level("WARNING", "yolo_synth"):
         data.prepare_data()
         data.setup()
-    assert [record.getMessage().split(root.name)[-1][:60] for record in caplog.records][0::2] == [
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.split(root.name)[-1][:60] for line in said][0::2] == [
         "/bdd100k/images/100k/train/03-x.jpg is damaged or cut off an",
         "/bdd100k/images/100k/train/13-x.jpg cannot be read: No such ",
         "/bdd100k/images/100k/train/17-x.jpg is damaged or cut off an",
@@ -360,7 +361,7 @@ def test_skipping_changes_nothing_where_all_images_are_sound(street, seed_1, cap
     data = module(street, on_error="skip")
     with caplog.at_level("WARNING", "yolo_synth"):
         data.prepare_data()
-    assert not caplog.records
+    assert "WARNING" not in {record.levelname for record in caplog.records}
     assert epochs(data, 0) == epochs(module(street), 0)
 
 

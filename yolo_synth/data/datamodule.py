@@ -33,6 +33,7 @@ from yolo_synth.data.annotations import (
     count_dropped,
     drop_hood,
     drop_small,
+    image_size,
     kept,
     random_split,
     read_split,
@@ -42,6 +43,7 @@ from yolo_synth.data.cache import ImageCache
 from yolo_synth.data.gtav import Columns, read_gtav
 from yolo_synth.data.images import (
     Augmentation,
+    ImageError,
     Picture,
     Sample,
     centred,
@@ -124,6 +126,7 @@ class DetectionData(LightningDataModule):
         self.on_error = on_error
         self.max_skipped = max_skipped
         self._unreadable: frozenset[str] = frozenset()
+        self._has_looked = False
         self._table: pd.DataFrame | None = None
         self._names: dict[str, list[str]] | None = None
         self._datasets: dict[str, ImageDataset] = {}
@@ -136,7 +139,11 @@ class DetectionData(LightningDataModule):
     def table(self) -> pd.DataFrame:
         """The box table with the filters' marks; read when first asked for, then kept."""
         if self._table is None:
-            self._table = self.read()
+            table = self.read()
+            if self.on_error == "raise":
+                for path in table.loc[table["width"] == 0, "path"]:
+                    image_size(self.root / path)  # says what is the matter with it
+            self._table = table
         return self._table
 
     def names(self, split: str) -> list[str]:
@@ -157,12 +164,21 @@ class DetectionData(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Read and check table and split, and log what they hold."""
-        if self.on_error == "skip":
-            self._leave_out_unreadable()
+        self.skip_unreadable()
         self._log_counts()
 
-    def _leave_out_unreadable(self) -> None:
-        """Find the images that cannot be read, log each, and take them out of their splits."""
+    @rank_zero_only
+    def skip_unreadable(self) -> None:
+        """Find the images that cannot be read, log each, and take them out of their splits.
+
+        Does nothing unless `on_error` says so, and nothing the second time.
+
+        Raises:
+            ValueError: If a split has more of them than `max_skipped` allows.
+        """
+        if self.on_error != "skip" or self._has_looked:
+            return
+        self._has_looked = True
         for split in SPLITS:
             names = self.names(split)
             limit = int(self.max_skipped * len(names))
@@ -418,8 +434,11 @@ class ImageDataset(Dataset[Sample]):
         """Return an image at its size in the network input, without padding, and its boxes."""
         rows = slice(self._offsets[index], self._offsets[index + 1])
         width, height = self._sizes[index].tolist()
+        path = self.root / self._paths[index]
+        if not width:
+            raise ImageError(f"{path} is not an image that can be read; fetch it anew")
         placement = place(width, height, self.size, self.resize)
-        pixels = self._read(self.root / self._paths[index], width, height, placement)
+        pixels = self._read(path, width, height, placement)
         return Picture(pixels, shrink_boxes(self._boxes[rows], placement), self._labels[rows])
 
 
