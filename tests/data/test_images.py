@@ -14,8 +14,8 @@ from yolo_synth.data.images import (
     Augmentation,
     Canvas,
     Picture,
+    centred,
     decode,
-    load,
     read,
     recoloured,
     shrink_boxes,
@@ -38,6 +38,12 @@ def save(path, pixels, **options):
         path, **({"quality": 95, "subsampling": 0} if path.suffix == ".jpg" else {}) | options
     )
     return path
+
+
+def load(path, width, height, size, resize, boxes, labels):
+    placement = place(width, height, size, resize)
+    pixels = read(path, width, height, placement)
+    return centred(Picture(pixels, shrink_boxes(boxes, placement), labels), size)
 
 
 def load_box(path, pixels, box, size, resize="letterbox"):

@@ -9,7 +9,7 @@ it should), and what remains, less than a halving, is resized linearly. Anything
 by more is resized by OpenCV's area interpolation. Reduced decoding changes pixels slightly, so it is
 not an option: what a network saw in training is what an analysis shows it.
 
-Augmentation is a colour matrix, a mirror, a resize and a place: a seventh of the time of the same
+Augmentation is a colour matrix, a mirror, a resize and a place: a sixth of the time of the same
 through Albumentations, whose last free release is no longer kept up.
 """
 
@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yolo_synth.boxes import Placement, Resize, Target, place
+from yolo_synth.boxes import Placement, Target
 
 Sample = tuple[Tensor, Target]
 """An image, uint8 [3, S, S], RGB, and what is in it."""
@@ -82,39 +82,8 @@ class Picture(NamedTuple):
     labels: NDArray[np.int64]
 
 
-def load(
-    path: Path,
-    width: int,
-    height: int,
-    size: int,
-    resize: Resize,
-    boxes: NDArray[np.float32],
-    labels: NDArray[np.int64],
-) -> Sample:
-    """Read one image and make it a network input with its boxes.
-
-    Args:
-        path: JPEG or PNG file.
-        width: Width of the image in native pixels.
-        height: Height of the image in native pixels.
-        size: Side S of the network input, in pixels.
-        resize: `letterbox` or `stretch` (see `boxes.place`).
-        boxes: Float32 [n, 4] in native pixels; n may be 0. What lies outside the image is cut off.
-        labels: Int64 [n].
-
-    Returns:
-        The image and its target, boxes in pixels of the network input.
-
-    Raises:
-        ImageError: If the file cannot be read, is damaged or has another size than stated.
-    """
-    placement = place(width, height, size, resize)
-    pixels = read(path, width, height, placement)
-    return centred(Picture(pixels, shrink_boxes(boxes, placement), labels), size)
-
-
 def read(path: Path, width: int, height: int, placement: Placement) -> Pixels:
-    """Read an image at its size in the network input (see `decode`)."""
+    """Read an image at its size in the network input; takes and raises what `decode` does."""
     return shrink(decode(path, width, height, placement), placement)
 
 
@@ -141,9 +110,10 @@ def decode(path: Path, width: int, height: int, placement: Placement) -> Pixels:
         if data.startswith(_JPEG):
             return _decode_jpeg(data, width, height, _reduction(width, height, placement))
         return _decode_other(data, width, height)
-    except _Damaged:
-        message = f"{path} is damaged or cut off and cannot be decoded; fetch it anew"
-        raise ImageError(message) from None
+    except _Damaged as error:
+        raise ImageError(
+            f"{path} is damaged or cut off and cannot be decoded ({error}); fetch it anew"
+        ) from None
     except _OtherSize as error:
         raise ImageError(
             f"{path} has {error} pixels, not {width}x{height} like the first of its sequence; its "
@@ -174,7 +144,7 @@ def _decode_jpeg(data: bytes, width: int, height: int, factor: int) -> Pixels:
             data, "RGB", min_width=math.ceil(width / factor), min_height=math.ceil(height / factor)
         )
     except ValueError as error:
-        raise _Damaged from error
+        raise _Damaged(error) from error
     return cast(Pixels, pixels)
 
 
@@ -183,7 +153,7 @@ def _decode_other(data: bytes, width: int, height: int) -> Pixels:
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if is_whole else None
     if pixels is None:
-        raise _Damaged
+        raise _Damaged("neither a JPEG nor a whole PNG")
     if pixels.shape[:2] != (height, width):
         raise _OtherSize(f"{pixels.shape[1]}x{pixels.shape[0]}")
     return cast(Pixels, pixels)
