@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,28 +105,21 @@ def our_dataset(folder: Path, kind: str, cache: Path | None = None, copies: int 
     return ImageDataset(folder, table, names, SIDE, "letterbox", augmentation, kept)
 
 
-def ours(folder: Path, kind: str) -> Iterator[Callable[[int], Any]]:
+def ours(folder: Path, kind: str) -> Callable[[int], Any]:
     """This project, decoding each time."""
     dataset = our_dataset(folder, kind)
-    yield (
-        (lambda index: dataset[index]) if kind == "plain" else (lambda index: dataset[index, index])
-    )
+    return lambda index: dataset[index, index]
 
 
-def ours_cached(folder: Path, kind: str) -> Iterator[Callable[[int], Any]]:
+def ours_cached(folder: Path, kind: str) -> Callable[[int], Any]:
     """This project, with a cache that is filled."""
-    with tempfile.TemporaryDirectory() as cache:
-        dataset = our_dataset(folder, kind, Path(cache))
-        for index in range(len(dataset)):
-            dataset.picture(index)
-        yield (
-            (lambda index: dataset[index])
-            if kind == "plain"
-            else (lambda index: dataset[index, index])
-        )
+    dataset = our_dataset(folder, kind, folder / "cache")
+    for index in range(len(dataset)):
+        dataset.picture(index)
+    return lambda index: dataset[index, index]
 
 
-def ultralytics(folder: Path, kind: str) -> Iterator[Callable[[int], Any]]:
+def ultralytics(folder: Path, kind: str) -> Callable[[int], Any]:
     """Use ultralytics' YOLODataset, with the same kinds and amounts of change."""
     from ultralytics.cfg import get_cfg
     from ultralytics.data.dataset import YOLODataset
@@ -150,7 +143,7 @@ def ultralytics(folder: Path, kind: str) -> Iterator[Callable[[int], Any]]:
         # It keeps the last 8 times as many images decoded; in training those are no more than here.
         batch_size=1,
     )
-    yield lambda index: dataset[index]
+    return lambda index: dataset[index]
 
 
 OURS = {"ours": ours, "ours, cached": ours_cached}
@@ -164,13 +157,13 @@ def contend(name: str, kind: str, folder: Path, rounds: int) -> dict[str, float]
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     count = len(list((folder / "images").iterdir()))
+    load = (OURS | PEERS)[name](folder, kind)
     times = []
-    for load in (OURS | PEERS)[name](folder, kind):
-        for _ in range(rounds + 1):
-            start = time.process_time()
-            for index in range(count):
-                load(index)
-            times.append((time.process_time() - start) / count * 1000)
+    for _ in range(rounds + 1):
+        start = time.process_time()
+        for index in range(count):
+            load(index)
+        times.append((time.process_time() - start) / count * 1000)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     return {"ms": statistics.median(times[1:]), "peak": peak}
 

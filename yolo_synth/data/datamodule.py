@@ -186,8 +186,9 @@ class DetectionData(LightningDataModule):
             bad = unreadable(dataset, self._workers(), limit, f"reading {split} images")
             if len(bad) > limit:
                 raise ValueError(
-                    f"more than {limit} of the {len(names)} {split} images cannot be read, which is "
-                    f"as many as data.max_skipped lets be left out; one is {list(bad.values())[-1]}"
+                    f"more than {limit} of the {len(names)} {split} images cannot be read, and "
+                    "data.max_skipped allows no more: fetch them anew, or raise it; one is "
+                    f"{list(bad.values())[-1]}"
                 )
             for message in bad.values():
                 log.warning("left out: %s", message)

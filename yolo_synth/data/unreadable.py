@@ -43,7 +43,8 @@ def unreadable(pictures: Pictures, workers: int, limit: int, title: str) -> dict
     )
     bad: dict[int, str] = {}
     done = 0
-    with tqdm(total=len(pictures), desc=title, unit="image", leave=False) as bar:
+    total = len(pictures)
+    with tqdm(desc=title, total=total, unit="image", delay=1, leave=False, disable=None) as bar:
         for batch in messages:
             bad |= {done + place: message for place, message in enumerate(batch) if message}
             done += len(batch)
