@@ -178,7 +178,6 @@ class DetectionData(LightningDataModule):
         """
         if self.on_error != "skip" or self._has_looked:
             return
-        self._has_looked = True
         for split in SPLITS:
             names = self.names(split)
             limit = int(self.max_skipped * len(names))
@@ -199,6 +198,7 @@ class DetectionData(LightningDataModule):
                     *(type(self).__name__, split, len(bad), len(names)),
                 )
             self._unreadable |= {names[index] for index in bad}
+        self._has_looked = True
 
     def setup(self, stage: str | None = None) -> None:
         """Build the data sets; all three, since they are small."""

@@ -108,25 +108,27 @@ def decode(path: Path, width: int, height: int, placement: Placement) -> Pixels:
         raise ImageError(f"{path} cannot be read: {error.strerror}") from error
     try:
         if data.startswith(_JPEG):
-            return _decode_jpeg(data, width, height, _reduction(width, height, placement))
-        return _decode_other(data, width, height)
-    except _Damaged as error:
+            factor = _reduction(width, height, placement)
+            least = {
+                "min_width": math.ceil(width / factor),
+                "min_height": math.ceil(height / factor),
+            }
+            # Strict, as it is by default: what libjpeg would fill with grey and warn of, raises.
+            pixels = simplejpeg.decode_jpeg(data, "RGB", **least)
+            real_height, real_width, *_ = simplejpeg.decode_jpeg_header(data)
+        else:
+            pixels = _decode_png(data)
+            real_height, real_width, _ = pixels.shape
+    except ValueError as error:
         raise ImageError(
             f"{path} is damaged or cut off and cannot be decoded ({error}); fetch it anew"
-        ) from None
-    except _OtherSize as error:
+        ) from error
+    if (real_width, real_height) != (width, height):
         raise ImageError(
-            f"{path} has {error} pixels, not {width}x{height} like the first of its sequence; its "
-            "boxes cannot be placed"
-        ) from None
-
-
-class _Damaged(Exception):  # noqa: N818 - never leaves this file
-    pass
-
-
-class _OtherSize(Exception):  # noqa: N818 - never leaves this file
-    pass
+            f"{path} has {real_width}x{real_height} pixels, not {width}x{height} like the first of its "
+            "sequence; its boxes cannot be placed"
+        )
+    return cast(Pixels, pixels)
 
 
 def _reduction(width: int, height: int, placement: Placement) -> int:
@@ -134,28 +136,12 @@ def _reduction(width: int, height: int, placement: Placement) -> int:
     return max(factor for factor in (1, 2, 4, 8) if factor <= max(1.0, scale))
 
 
-def _decode_jpeg(data: bytes, width: int, height: int, factor: int) -> Pixels:
-    try:
-        real_height, real_width, *_ = simplejpeg.decode_jpeg_header(data)
-        if (real_width, real_height) != (width, height):
-            raise _OtherSize(f"{real_width}x{real_height}")
-        # Strict, as it is by default: what libjpeg would fill with grey, and only warn of, raises.
-        pixels = simplejpeg.decode_jpeg(
-            data, "RGB", min_width=math.ceil(width / factor), min_height=math.ceil(height / factor)
-        )
-    except ValueError as error:
-        raise _Damaged(error) from error
-    return cast(Pixels, pixels)
-
-
-def _decode_other(data: bytes, width: int, height: int) -> Pixels:
+def _decode_png(data: bytes) -> Pixels:
     is_whole = b"IEND" in data[-64:]
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if is_whole else None
     if pixels is None:
-        raise _Damaged("neither a JPEG nor a whole PNG")
-    if pixels.shape[:2] != (height, width):
-        raise _OtherSize(f"{pixels.shape[1]}x{pixels.shape[0]}")
+        raise ValueError("neither a JPEG nor a whole PNG")
     return cast(Pixels, pixels)
 
 
