@@ -40,6 +40,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/similarity.py
+	$(BIN)/python benchmarks/loading.py
 
 clean:
 	rm -rf $(VENV) demo

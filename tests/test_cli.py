@@ -166,6 +166,23 @@ def test_a_truncated_image_is_named_in_one_line(workers, tmp_path, capsys):
     assert "Traceback" not in error
 
 
+def test_a_truncated_image_is_left_out_if_asked_for_unless_there_are_too_many(
+    tmp_path, capsys, caplog
+):
+    root = broken_scenes(tmp_path)
+    image = root / "bdd100k/images/100k/train/00000001-00000001.jpg"
+    image.write_bytes(image.read_bytes()[:400])
+    arguments = fit_arguments(root, root / "runs", "BDD100K", "--data.on_error=skip")
+    assert main(arguments) == 2
+    [error] = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert "data.max_skipped" in error
+    assert image.name in error
+    assert not (root / "runs").exists()
+    assert main([*arguments, "--data.max_skipped=0.5"]) == 0
+    assert f"left out: {image} is not an image that can be read" in caplog.text
+    assert "BDD100K train: 1 of 4 images are left out of all that follows" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -20,8 +20,8 @@ MAY_KNOW = {
     "yolov3": {"boxes", "torch", "torchvision", "safetensors"},
     "detector": {"labels", "boxes", "yolov3", "torch", "torchmetrics", "lightning"},
     "data": {
-        *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "albumentations"),
-        *("PIL", "msgspec", "pyarrow"),
+        *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "simplejpeg"),
+        *("PIL", "msgspec", "pyarrow", "tqdm"),
     },
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
     "runs": {"detector", "yolov3", "lightning", "torch", "yaml"},
@@ -77,12 +77,12 @@ def test_nobody_imports_the_command_line():
     assert not [path for path in files if "cli" in imports(path)]
 
 
-def test_only_the_image_file_knows_albumentations_and_only_callbacks_know_wandb():
+def test_only_the_image_file_knows_the_decoder_and_only_callbacks_know_wandb():
     knowing = {
         name: {str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if name in imports(p)}
-        for name in ("albumentations", "wandb")
+        for name in ("simplejpeg", "wandb")
     }
-    assert knowing["albumentations"] == {"data/images.py"}
+    assert knowing["simplejpeg"] == {"data/images.py"}
     assert {path.split("/")[0] for path in knowing["wandb"]} == {"callbacks"}
 
 

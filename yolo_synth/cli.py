@@ -171,6 +171,7 @@ class TrainingCLI(LightningCLI):
     def before_fit(self) -> None:
         """Read what the run needs before anything is written: bad input leaves nothing behind."""
         self.datamodule.names("train")
+        self.datamodule.skip_unreadable()
         self.config_init["fit"].similarity.check_reference()
         config = self.config["fit"]
         if config.trainer.logger is None:

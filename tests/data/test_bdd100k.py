@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from yolo_synth.data.bdd100k import read_bdd100k
+from yolo_synth.data.datamodule import BDD100K
 
 LANE = {
     "category": "lane",
@@ -216,10 +217,15 @@ def test_an_unknown_category_is_named_with_file_image_and_the_known_ones(root):
         read_bdd100k(root)
 
 
-def test_a_file_that_is_no_image_is_named(root):
+def test_a_file_that_is_no_image_is_named_unless_such_are_skipped(root):
     (root / "bdd100k/images/100k/val/bbbb-1.jpg").write_bytes(b"<html>")
+    table = read_bdd100k(root)
+    sizes = table.set_index("image")[["width", "height"]]
+    assert (sizes.loc["bbbb-1.jpg"].to_numpy() == 0).all()
+    assert (sizes.drop("bbbb-1.jpg").to_numpy() > 0).all()
     with pytest.raises(ValueError, match=r"bbbb-1\.jpg is not an image"):
-        read_bdd100k(root)
+        _ = BDD100K(root).table
+    assert BDD100K(root, on_error="skip").table.equals(table)
 
 
 def test_a_camera_held_upright_does_not_swap_the_sides(root):

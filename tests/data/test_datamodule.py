@@ -285,6 +285,86 @@ def test_a_damaged_image_is_named_in_one_line_from_a_worker_too(street, tmp_path
         next(iter(data.train_dataloader()))
 
 
+@pytest.mark.parametrize("mosaic", [False, True])
+def test_a_cache_changes_no_byte(street, tmp_path, seed_1, mosaic):
+    plain = epochs(module(street, mosaic=mosaic), 0, 1)
+    cached = {"cache": tmp_path / "cache", "mosaic": mosaic}
+    assert epochs(module(street, num_workers=2, **cached), 0, 1) == plain
+    assert sum(path.is_file() for path in (tmp_path / "cache").rglob("*")) == 12
+    assert epochs(module(street, **cached), 0, 1) == plain
+    probe, _ = module(street).probe("test", 2, 32)
+    assert module(street, **cached).probe("test", 2, 32)[0].equal(probe)
+
+
+def test_a_mosaic_depends_on_seed_epoch_and_index_only(street, seed_1):
+    alone = epochs(module(street, mosaic=True), 0, 1)
+    assert epochs(module(street, mosaic=True, num_workers=2), 0, 1) == alone
+    assert epochs(module(street, mosaic=True), 1) == alone[3:]
+    assert alone != epochs(module(street), 0, 1)
+    data = module(street, mosaic=True, augment=False)
+    data.setup()
+    dataset = data.dataset("train")
+    assert dataset[3, 7][0].equal(dataset[3, 7][0])
+    assert not dataset[3, 7][0].equal(dataset[3, 8][0])
+    assert data.dataset("valid").augmentation is None
+
+
+def spoil(street, folder, *numbers):
+    """Copy the street and cut some of its images off."""
+    shutil.copytree(street, folder)
+    for number in numbers:
+        (image,) = folder.rglob(f"{number:02d}-x.jpg")
+        image.write_bytes(image.read_bytes()[:-20])
+    return folder
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_bad_images_are_skipped_if_asked_for_counted_and_named(
+    street, tmp_path, caplog, num_workers
+):
+    root = spoil(street, tmp_path / "street", 3, 17)
+    data = module(root, on_error="skip", max_skipped=0.5, num_workers=num_workers)
+    assert len(data.table["image"].unique()) == NUM_IMAGES
+    (root / "bdd100k/images/100k/train/13-x.jpg").unlink()
+    with caplog.at_level("WARNING", "yolo_synth"):
+        data.prepare_data()
+        data.setup()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.split(root.name)[-1][:60] for line in said][0::2] == [
+        "/bdd100k/images/100k/train/03-x.jpg is damaged or cut off an",
+        "/bdd100k/images/100k/train/13-x.jpg cannot be read: No such ",
+        "/bdd100k/images/100k/train/17-x.jpg is damaged or cut off an",
+    ]
+    for split, left, of in (("train", 1, 12), ("valid", 1, 6), ("test", 1, 2)):
+        assert f"BDD100K {split}: {left} of {of} images are left out of all" in caplog.text
+    assert data.names("train") == [f"{n:02d}-x.jpg" for n in range(12) if n != 3]
+    assert data.names("valid") == [f"{n:02d}-x.jpg" for n in (19, 12, 18, 15, 14)]
+    for loader, names in (
+        (data.train_dataloader(), data.names("train")),
+        (data.val_dataloader(), data.names("valid")),
+        (data.predict_dataloader(), data.names("test")),
+    ):
+        assert sum(len(targets) for _, targets in loader) == len(names)
+    assert data.probe("valid", 5, 32)[0].shape == (5, 3, 32, 32)
+
+
+def test_more_bad_images_than_allowed_end_the_run(street, tmp_path):
+    root = spoil(street, tmp_path / "street", 3, 5)
+    message = r"more than 1 of the 12 train images .*max_skipped.* one is \S*05-x\.jpg is damaged"
+    with pytest.raises(ValueError, match=message):
+        module(root, on_error="skip", max_skipped=0.1).prepare_data()
+    with pytest.raises(ValueError, match=r"data\.max_skipped is a share of images.*, not 1"):
+        module(root, max_skipped=1)
+
+
+def test_skipping_changes_nothing_where_all_images_are_sound(street, seed_1, caplog):
+    data = module(street, on_error="skip")
+    with caplog.at_level("WARNING", "yolo_synth"):
+        data.prepare_data()
+    assert "WARNING" not in {record.levelname for record in caplog.records}
+    assert epochs(data, 0) == epochs(module(street), 0)
+
+
 def test_prepare_data_says_what_there_is(street, caplog):
     with caplog.at_level("INFO", "yolo_synth"):
         module(street).prepare_data()

@@ -79,6 +79,15 @@ def test_png_frames_are_named_as_split_lists_name_them(tmp_path):
     assert table["path"].iloc[0] == "train/img/001/001_00001.png"
 
 
+def test_a_sequence_has_the_size_of_its_first_frame_that_is_an_image(root, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("copy") / "gtav"
+    shutil.copytree(root, copy)
+    before = read_gtav(copy)
+    first = copy / before["path"].iloc[0]
+    first.write_bytes(b"")
+    assert read_gtav(copy).equals(before)
+
+
 def test_windows_line_ends_and_blank_lines_change_nothing(root, tmp_path_factory):
     plain = read_gtav(root)
     other = tmp_path_factory.mktemp("crlf")

@@ -9,7 +9,17 @@ import torch
 from PIL import Image
 
 from yolo_synth.boxes import place
-from yolo_synth.data.images import PADDING, Augmentation, decode, load
+from yolo_synth.data.images import (
+    PADDING,
+    Augmentation,
+    Canvas,
+    Picture,
+    centred,
+    decode,
+    read,
+    recoloured,
+    shrink_boxes,
+)
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 NO_BOXES = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
@@ -30,11 +40,29 @@ def save(path, pixels, **options):
     return path
 
 
-def load_box(path, pixels, box, size, resize="letterbox", augmentation=None):
+def load(path, width, height, size, resize, boxes, labels):
+    placement = place(width, height, size, resize)
+    pixels = read(path, width, height, placement)
+    return centred(Picture(pixels, shrink_boxes(boxes, placement), labels), size)
+
+
+def load_box(path, pixels, box, size, resize="letterbox"):
     save(path, pixels)
     height, width = pixels.shape[:2]
-    boxes, labels = np.array([box], np.float32), np.array([3])
-    return load(path, width, height, size, resize, boxes, labels, augmentation)
+    return load(path, width, height, size, resize, np.array([box], np.float32), np.array([3]))
+
+
+def picture(path, pixels, boxes, size, resize="letterbox", label=3):
+    save(path, pixels)
+    height, width = pixels.shape[:2]
+    placement = place(width, height, size, resize)
+    boxes = shrink_boxes(np.array(boxes, np.float32).reshape(-1, 4), placement)
+    labels = np.full(len(boxes), label)
+    return Picture(read(path, width, height, placement), boxes, labels)
+
+
+def augmented(pictures, size, seed, **choice):
+    return Augmentation(**choice).sample(pictures, size, np.random.default_rng(seed))
 
 
 def extent_of_red(image):
@@ -78,14 +106,11 @@ def test_boxes_follow_pixels(tmp_path, width, height, resize):
 
 def test_boxes_follow_pixels_through_augmentation(tmp_path):
     box = (100, 60, 260, 250)
-    augmentation = Augmentation()
+    original = picture(tmp_path / "a.png", scene(500, 300, box), [box], 320)
     scales, shifts = set(), set()
     mirrored = 0
     for seed in range(30):
-        augmentation.seed(seed)
-        image, target = load_box(
-            tmp_path / "a.png", scene(500, 300, box), box, 320, "letterbox", augmentation
-        )
+        image, target = augmented([original], 320, seed)
         x1, y1, x2, y2 = target["boxes"][0].tolist()
         assert extent_of_red(image) == pytest.approx((x1, y1, x2, y2), abs=1.6)
         mirrored += (x1 + x2) / 2 > 160
@@ -97,19 +122,12 @@ def test_boxes_follow_pixels_through_augmentation(tmp_path):
 
 
 def test_mirroring_scale_and_colour_are_drawn_apart(tmp_path):
-    augmentation = Augmentation()
     box = (0, 0, 50, 100)
+    plain = scene(100, 100, box, (130,) * 3, (130,) * 3)
+    original = picture(tmp_path / "a.png", plain, [box], 64, "stretch")
     draws = []
     for seed in range(200):
-        augmentation.seed(seed)
-        image, target = load_box(
-            tmp_path / "a.png",
-            scene(100, 100, box, (130,) * 3, (130,) * 3),
-            box,
-            64,
-            "stretch",
-            augmentation,
-        )
+        image, target = augmented([original], 64, seed)
         x1, _, x2, _ = target["boxes"][0].tolist()
         draws.append(((x1 + x2) / 2 > 32, x2 - x1, float(image[0, 32, 32])))
     correlation = np.corrcoef(np.array(draws, float).T)
@@ -118,12 +136,11 @@ def test_mirroring_scale_and_colour_are_drawn_apart(tmp_path):
 
 
 def test_padding_stays_grey_and_colours_change_lightly(tmp_path):
-    path = save(tmp_path / "a.png", np.full((50, 100, 3), (150, 120, 90), np.uint8))
-    augmentation = Augmentation()
+    brown = np.full((50, 100, 3), (150, 120, 90), np.uint8)
+    original = picture(tmp_path / "a.png", brown, [], 128)
     centres = []
     for seed in range(40):
-        augmentation.seed(seed)
-        image, _ = load(path, 100, 50, 128, "letterbox", *NO_BOXES, augmentation)
+        image, _ = augmented([original], 128, seed)
         assert (image[:, 0] == PADDING).all()
         centres.append(image[:, 64, 64].tolist())
     change = np.abs(np.array(centres) - (150, 120, 90))
@@ -132,18 +149,84 @@ def test_padding_stays_grey_and_colours_change_lightly(tmp_path):
     assert (np.array(centres)[:, 0] > np.array(centres)[:, 2]).all(), "brown stays brown"
 
 
+def test_each_change_of_colour_is_what_its_name_says():
+    pixels = np.random.default_rng(0).integers(60, 180, (20, 30, 3), np.uint8)
+    values = pixels.astype(float)
+    grey = values @ (0.299, 0.587, 0.114)
+
+    def error(changed, expected):
+        return np.abs(changed - np.clip(expected, 0, 255)).max()
+
+    assert error(recoloured(pixels, 1, 1, 1, 0), values) == 0
+    assert error(recoloured(pixels, 1.2, 1, 1, 0), 1.2 * values) <= 0.6
+    contrasted = grey.mean() + 0.8 * (values - grey.mean())
+    assert error(recoloured(pixels, 1, 0.8, 1, 0), contrasted) <= 0.6
+    saturated = grey[..., None] + 0.7 * (values - grey[..., None])
+    assert error(recoloured(pixels, 1, 1, 0.7, 0), saturated) <= 0.6
+    # A third of the circle turns red to green, green to blue and blue to red.
+    assert error(recoloured(pixels, 1, 1, 1, 1 / 3), np.roll(values, 1, axis=2)) <= 0.6
+    hues = [
+        cv2.cvtColor(each, cv2.COLOR_RGB2HSV_FULL)[..., 0].astype(int)
+        for each in (pixels, recoloured(pixels, 1, 1, 1, 0.015))
+    ]
+    turn = (hues[1] - hues[0] + 128) % 256 - 128
+    assert np.median(turn) == pytest.approx(0.015 * 256, abs=1)
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_a_mosaic_holds_four_images_and_boxes_follow_their_pixels(tmp_path, light):
+    # Each image has a box of its own colour, by which its pixels are known again.
+    colours = {0: (255, 0, 0), 1: (0, 255, 0), 2: (0, 0, 255), 3: (255, 255, 0)}
+    sides = [(640, 360), (640, 360), (300, 500), (400, 400)]
+    pictures = []
+    for number, (width, height) in enumerate(sides):
+        box = (width // 5, height // 4, 4 * width // 5, 3 * height // 4)
+        pixels = scene(width, height, box, colours[number], (128, 128, 128))
+        path = tmp_path / f"{number}.png"
+        pictures.append(picture(path, pixels, [box], 416, label=number))
+    seen = np.zeros(4, int)
+    for seed in range(25):
+        image, target = augmented(pictures, 416, seed, light=light, mosaic=True)
+        assert image.shape == (3, 416, 416)
+        pixels = image.numpy().transpose(1, 2, 0).astype(float)
+        for box, label in zip(target["boxes"].tolist(), target["labels"].tolist(), strict=True):
+            seen[label] += 1
+            # Light changes keep which channels of a colour are high.
+            high = np.array(colours[label]) > 0
+            is_box = (pixels[..., high] > 150).all(2) & (pixels[..., ~high] < 105).all(2)
+            rows, columns = np.flatnonzero(is_box.any(1)), np.flatnonzero(is_box.any(0))
+            found = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+            assert found == pytest.approx(box, abs=1.6)
+            x1, y1, x2, y2 = (round(edge) for edge in box)
+            assert is_box[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].all(), "nothing lies over it"
+        labels = set(target["labels"].tolist())
+        assert len(labels) == len(target["labels"])
+    assert (seen > 4).all()
+    assert seen.sum() < 100, "some are cut off"
+
+
+@pytest.mark.parametrize(
+    ("left", "stays"), [(-89, True), (-91, False), (-150, False), (200, False)]
+)
+def test_a_box_of_which_less_than_a_tenth_remains_goes(left, stays):
+    pixels = np.zeros((100, 100, 3), np.uint8)
+    box = np.array([[0, 0, 100, 100]], np.float32)
+    canvas = Canvas(200)
+    canvas.paste(Picture(pixels, box, np.array([2])), left, 10)
+    _, target = canvas.sample()
+    assert target["boxes"].tolist() == ([[0, 10, 100 + left, 110]] if stays else [])
+    assert target["labels"].tolist() == ([2] if stays else [])
+
+
 def test_the_seed_decides_the_augmentation(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-    augmentation = Augmentation()
-
-    def with_seed(seed):
-        augmentation.seed(seed)
-        return load_box(tmp_path / "a.png", pixels, (9, 9, 50, 50), 64, "letterbox", augmentation)
-
-    first, other, again = with_seed(1), with_seed(2), with_seed(1)
-    assert first[0].equal(again[0])
-    assert first[1]["boxes"].equal(again[1]["boxes"])
-    assert not first[0].equal(other[0])
+    original = picture(tmp_path / "a.png", pixels, [(9, 9, 50, 50)], 64)
+    for choice in ({}, {"mosaic": True}, {"light": False, "mosaic": True}):
+        pictures = [original] * (4 if "mosaic" in choice else 1)
+        first, other, again = (augmented(pictures, 64, seed, **choice) for seed in (1, 2, 1))
+        assert first[0].equal(again[0])
+        assert first[1]["boxes"].equal(again[1]["boxes"])
+        assert not first[0].equal(other[0])
 
 
 def test_boxes_are_cut_at_the_image_and_left_out_if_nothing_remains(tmp_path):
@@ -159,8 +242,10 @@ def test_boxes_are_cut_at_the_image_and_left_out_if_nothing_remains(tmp_path):
 @pytest.mark.parametrize("augment", [False, True])
 def test_an_image_without_boxes(tmp_path, augment):
     path = save(tmp_path / "a.png", np.zeros((50, 100, 3), np.uint8))
-    augmentation = Augmentation() if augment else None
-    _, target = load(path, 100, 50, 64, "letterbox", *NO_BOXES, augmentation)
+    if augment:
+        _, target = augmented([Picture(np.zeros((32, 64, 3), np.uint8), *NO_BOXES)], 64, 0)
+    else:
+        _, target = load(path, 100, 50, 64, "letterbox", *NO_BOXES)
     assert target["boxes"].shape == (0, 4)
     assert target["boxes"].dtype == torch.float32
     assert target["labels"].shape == (0,)
@@ -227,9 +312,33 @@ def test_a_file_cut_off_is_named(tmp_path, kind, kept, capfd):
         load(path, 300, 200, 64, "letterbox", *NO_BOXES)
 
 
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_a_file_with_damage_in_its_middle_is_named(tmp_path, kind, capfd):
+    path = tmp_path / f"a.{kind}"
+    save(path, np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8))
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + bytes(4096) + data[middle + 4096 :])
+    with pytest.raises(ValueError, match="is damaged or cut off"):
+        load(path, 300, 200, 64, "letterbox", *NO_BOXES)
+
+
+def test_a_file_that_is_no_more_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.jpg cannot be read: No such file"):
+        load(tmp_path / "a.jpg", 300, 200, 64, "letterbox", *NO_BOXES)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA"])
+def test_other_kinds_of_pixels_become_rgb(tmp_path, mode):
+    path = tmp_path / ("a.png" if mode in ("P", "RGBA") else "a.jpg")
+    Image.new("RGB", (64, 64), (51, 51, 51)).convert(mode).save(path)
+    image, _ = load(path, 64, 64, 64, "letterbox", *NO_BOXES)
+    assert (image.int() - 51).abs().max() <= 3
+
+
 def test_an_image_of_another_size_than_its_sequence_is_named(tmp_path):
     path = save(tmp_path / "a.jpg", np.zeros((100, 200, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"a\.jpg has about 200x100 pixels, not 300x100"):
+    with pytest.raises(ValueError, match=r"a\.jpg has 200x100 pixels, not 300x100"):
         load(path, 300, 100, 64, "letterbox", *NO_BOXES)
 
 

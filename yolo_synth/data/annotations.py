@@ -9,7 +9,7 @@ column      dtype     meaning
 image       str       name of the image, unique in the table, as split lists write it
 path        str       image file, relative to the root that was read, with forward slashes
 width       int32     width of the image in pixels as stored ("native" pixels)
-height      int32     height of the image in native pixels
+height      int32     height of the image in native pixels; both 0 if the file is no image
 group       str       images that belong together: GTAV's sequence, BDD100K's ride
 instance    int64     number of the object within its group, -1 where the data set has none
 category    category  the data set's own name of the object's kind, missing in a row without box
@@ -320,6 +320,17 @@ def image_size(path: Path) -> tuple[int, int]:
             return image.size
     except (OSError, SyntaxError, EOFError) as error:
         raise ValueError(f"{path} is not an image that can be read; fetch it anew") from error
+
+
+def image_size_if_known(path: Path) -> tuple[int, int]:
+    """Read an image's size as `image_size` does; (0, 0) if the file is not an image.
+
+    So a table can hold the image; whether it is skipped or ends the run is the data module's choice.
+    """
+    try:
+        return image_size(path)
+    except ValueError:
+        return 0, 0
 
 
 def check_name(name: str, where: str) -> None:

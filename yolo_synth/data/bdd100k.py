@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from yolo_synth.data.annotations import EDGES, box_table, check_name, image_size
+from yolo_synth.data.annotations import EDGES, box_table, check_name, image_size_if_known
 from yolo_synth.labels import BDD100K_LABELS
 
 log = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ def _list_images(root: Path, folders: list[Path]) -> pd.DataFrame:
     )
     if not paths:
         raise FileNotFoundError(f"no .jpg or .png in {' and '.join(map(str, folders))}")
-    sizes = np.array([image_size(path) for path in paths])
+    sizes = np.array([image_size_if_known(path) for path in paths])
     return pd.DataFrame(
         {
             "image": [path.name for path in paths],

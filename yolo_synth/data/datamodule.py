@@ -14,7 +14,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,22 +24,34 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
-from yolo_synth.boxes import Resize, Target
+from yolo_synth.boxes import Resize, Target, place
 from yolo_synth.data.annotations import (
     EDGES,
     SPLITS,
     count_dropped,
     drop_hood,
     drop_small,
+    image_size,
     kept,
     random_split,
     read_split,
 )
 from yolo_synth.data.bdd100k import read_bdd100k
+from yolo_synth.data.cache import ImageCache
 from yolo_synth.data.gtav import Columns, read_gtav
-from yolo_synth.data.images import Augmentation, Sample, load, use_one_thread
+from yolo_synth.data.images import (
+    Augmentation,
+    ImageError,
+    Picture,
+    Sample,
+    centred,
+    read,
+    shrink_boxes,
+    use_one_thread,
+)
+from yolo_synth.data.unreadable import unreadable
 from yolo_synth.labels import CLASSES
 
 Batch = tuple[Tensor, list[Target]]
@@ -64,6 +76,10 @@ class DetectionData(LightningDataModule):
         batch_size: int = 8,
         num_workers: int | None = None,
         augment: bool = True,
+        mosaic: bool = False,
+        cache: str | Path | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        max_skipped: float = 0.01,
     ) -> None:
         """Store the settings; nothing is read yet.
 
@@ -78,13 +94,25 @@ class DetectionData(LightningDataModule):
             num_workers: Processes that load images, for each device; None takes one for each
                 processor core that a device has, at most 8; 0 loads in the training process.
             augment: Whether training images are augmented, lightly.
+            mosaic: Whether a training sample is put together from four images. Without a cache, all
+                four are decoded for it.
+            cache: Folder that keeps images decoded at their network size (292 KB each for a street
+                image at 416), so that only the first epoch of the first run decodes them; filled as
+                images are asked for, and shared by all runs that name it. None decodes each time.
+            on_error: What to do about an image that cannot be read: `raise` ends the run when it
+                comes up and names it; `skip` reads all images once at every start, names the bad
+                ones and leaves them out of training and of every measure.
+            max_skipped: Share of a split's images that may be skipped; of more, something else is
+                wrong, and the run ends.
 
         Raises:
-            ValueError: If the network cannot take images of that size.
+            ValueError: If the network cannot take images of that size, or a share is not one.
         """
         super().__init__()
         if image_size < 32 or image_size % 32:
             raise ValueError(f"data.image_size is a multiple of 32, not {image_size}")
+        if not 0 <= max_skipped < 1:
+            raise ValueError(f"data.max_skipped is a share of images, 0 to 1, not {max_skipped}")
         self.root = Path(root)
         self.splits = None if splits is None else Path(splits)
         self.split_seed = split_seed
@@ -93,6 +121,12 @@ class DetectionData(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.augment = augment
+        self.mosaic = mosaic
+        self.cache = None if cache is None else Path(cache)
+        self.on_error = on_error
+        self.max_skipped = max_skipped
+        self._unreadable: frozenset[str] = frozenset()
+        self._has_looked = False
         self._table: pd.DataFrame | None = None
         self._names: dict[str, list[str]] | None = None
         self._datasets: dict[str, ImageDataset] = {}
@@ -105,7 +139,11 @@ class DetectionData(LightningDataModule):
     def table(self) -> pd.DataFrame:
         """The box table with the filters' marks; read when first asked for, then kept."""
         if self._table is None:
-            self._table = self.read()
+            table = self.read()
+            if self.on_error == "raise":
+                for path in table.loc[table["width"] == 0, "path"]:
+                    image_size(self.root / path)  # says what is the matter with it
+            self._table = table
         return self._table
 
     def names(self, split: str) -> list[str]:
@@ -122,25 +160,66 @@ class DetectionData(LightningDataModule):
                 self._names = read_split(self.splits, images)
         if split not in self._names:
             raise ValueError(f"there is no split {split!r}; there are {', '.join(self._names)}")
-        return self._names[split]
+        return [name for name in self._names[split] if name not in self._unreadable]
 
     def prepare_data(self) -> None:
         """Read and check table and split, and log what they hold."""
+        self.skip_unreadable()
         self._log_counts()
+
+    @rank_zero_only
+    def skip_unreadable(self) -> None:
+        """Find the images that cannot be read, log each, and take them out of their splits.
+
+        Does nothing unless `on_error` says so, and nothing the second time.
+
+        Raises:
+            ValueError: If a split has more of them than `max_skipped` allows.
+        """
+        if self.on_error != "skip" or self._has_looked:
+            return
+        for split in SPLITS:
+            names = self.names(split)
+            limit = int(self.max_skipped * len(names))
+            dataset = self._images(names, self.image_size)
+            bad = unreadable(dataset, self._workers(), limit, f"reading {split} images")
+            if len(bad) > limit:
+                raise ValueError(
+                    f"more than {limit} of the {len(names)} {split} images cannot be read, and "
+                    "data.max_skipped allows no more: fetch them anew, or raise it; one is "
+                    f"{list(bad.values())[-1]}"
+                )
+            for message in bad.values():
+                log.warning("left out: %s", message)
+            if bad:
+                log.warning(
+                    "%s %s: %d of %d images are left out of all that follows, because they cannot be "
+                    "read",
+                    *(type(self).__name__, split, len(bad), len(names)),
+                )
+            self._unreadable |= {names[index] for index in bad}
+        self._has_looked = True
 
     def setup(self, stage: str | None = None) -> None:
         """Build the data sets; all three, since they are small."""
+        if self.on_error == "skip" and self.trainer is not None:
+            self._unreadable = self.trainer.strategy.broadcast(self._unreadable)
         for split in SPLITS:
             self.dataset(split)
 
     def dataset(self, split: str) -> ImageDataset:
         """Return the images of `train`, `valid` or `test` with their targets, built once."""
         if split not in self._datasets:
-            augmentation = Augmentation() if split == "train" and self.augment else None
-            self._datasets[split] = ImageDataset(
-                self.root, self.table, self.names(split), self.image_size, self.resize, augmentation
-            )
+            augmented = split == "train" and (self.augment or self.mosaic)
+            augmentation = Augmentation(self.augment, self.mosaic) if augmented else None
+            self._datasets[split] = self._images(self.names(split), self.image_size, augmentation)
         return self._datasets[split]
+
+    def _images(
+        self, names: Sequence[str], size: int, augmentation: Augmentation | None = None
+    ) -> ImageDataset:
+        cache = None if self.cache is None else ImageCache(self.cache)
+        return ImageDataset(self.root, self.table, names, size, self.resize, augmentation, cache)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return the training images, shuffled anew in every epoch."""
@@ -193,7 +272,7 @@ class DetectionData(LightningDataModule):
                 "number between them"
             )
         drawn = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:n]]
-        dataset = ImageDataset(self.root, self.table, drawn, size, self.resize)
+        dataset = self._images(drawn, size)
         return torch.stack([dataset[i][0] for i in range(n)]), drawn
 
     def groups(self, names: Sequence[str]) -> list[str]:
@@ -220,7 +299,7 @@ class DetectionData(LightningDataModule):
     def _loader(
         self, dataset: ImageDataset, sampler: DistributedSampler[Any]
     ) -> DataLoader[Sample]:
-        workers = self._default_workers() if self.num_workers is None else self.num_workers
+        workers = self._workers()
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -233,7 +312,9 @@ class DetectionData(LightningDataModule):
             generator=torch.Generator(),  # so that loading leaves the run's own random state alone
         )
 
-    def _default_workers(self) -> int:
+    def _workers(self) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
         devices = 1 if self.trainer is None else max(1, self.trainer.num_devices)
         has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
         cores = len(os.sched_getaffinity(0)) if has_affinity else (os.cpu_count() or 1)
@@ -314,6 +395,7 @@ class ImageDataset(Dataset[Sample]):
         size: int,
         resize: Resize,
         augmentation: Augmentation | None = None,
+        cache: ImageCache | None = None,
     ) -> None:
         """Gather what the table knows of some images.
 
@@ -324,11 +406,13 @@ class ImageDataset(Dataset[Sample]):
             size: Side of the network input, in pixels.
             resize: `letterbox` or `stretch`.
             augmentation: Applied to `dataset[i, seed]`, if given.
+            cache: Keeps the images once they are decoded, if given.
         """
         self.root = root
         self.size = size
         self.resize: Resize = resize
         self.augmentation = augmentation
+        self._read = read if cache is None else cache.read
         images = table.drop_duplicates("image").set_index("image").loc[list(names)]
         self._paths = images["path"].to_numpy(dtype=np.str_)
         self._sizes: NDArray[np.int32] = images[["width", "height"]].to_numpy(np.int32)
@@ -345,21 +429,23 @@ class ImageDataset(Dataset[Sample]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         index, seed = key if isinstance(key, tuple) else (key, None)
-        augmentation = None if seed is None else self.augmentation
-        if augmentation is not None and seed is not None:
-            augmentation.seed(seed)
+        if seed is None or self.augmentation is None:
+            return centred(self.picture(index), self.size)
+        generator = np.random.default_rng(seed)
+        others = generator.integers(len(self), size=3).tolist() if self.augmentation.mosaic else []
+        pictures = [self.picture(number) for number in (index, *others)]
+        return self.augmentation.sample(pictures, self.size, generator)
+
+    def picture(self, index: int) -> Picture:
+        """Return an image at its size in the network input, without padding, and its boxes."""
         rows = slice(self._offsets[index], self._offsets[index + 1])
-        width, height = (int(side) for side in self._sizes[index])
-        return load(
-            self.root / self._paths[index],
-            width,
-            height,
-            self.size,
-            self.resize,
-            self._boxes[rows],
-            self._labels[rows],
-            augmentation,
-        )
+        width, height = self._sizes[index].tolist()
+        path = self.root / self._paths[index]
+        if not width:
+            raise ImageError(f"{path} is not an image that can be read; fetch it anew")
+        placement = place(width, height, self.size, self.resize)
+        pixels = self._read(path, width, height, placement)
+        return Picture(pixels, shrink_boxes(self._boxes[rows], placement), self._labels[rows])
 
 
 class TrainSampler(DistributedSampler[Any]):
@@ -409,7 +495,9 @@ def _unpack(
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Make a batch: images stacked to uint8 [B, 3, S, S], targets in a list."""
-    return torch.stack([image for image, _ in samples]), _Packed(target for _, target in samples)
+    # default_collate stacks right into the memory that a worker shares.
+    images: Tensor = default_collate([image for image, _ in samples])
+    return images, _Packed(target for _, target in samples)
 
 
 def _global_seed() -> int:

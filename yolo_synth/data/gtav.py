@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from yolo_synth.data.annotations import EDGES, box_table, image_size
+from yolo_synth.data.annotations import EDGES, box_table, image_size_if_known
 from yolo_synth.labels import GTAV_CLASSES, GTAV_LABELS
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,8 @@ def _read_sequence(folder: Path, base: Path, root: Path) -> _Sequence:
     texts = _read_files(box_folder)
     of_frames = [texts.get(stem) for stem, _ in frames]
     files = [f"{box_folder}{os.sep}{stem}.csv" for stem, _ in frames]  # a Path each takes longer
-    width, height = image_size(folder / "".join(frames[0])) if frames else (0, 0)
+    sizes = (image_size_if_known(folder / "".join(frame)) for frame in frames)
+    width, height = next((size for size in sizes if size != (0, 0)), (0, 0))
     above = folder.relative_to(root).as_posix()
     images = pd.DataFrame(
         {

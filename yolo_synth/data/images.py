@@ -1,33 +1,34 @@
 """Image files → network inputs: decode, resize, augment.
 
-No other file knows OpenCV or Albumentations.
+No other file knows the decoders and OpenCV.
 
 Training, testing and every analysis decode here, with the same choices: a JPEG whose sides are at
 least 2, 4 or 8 times what the network input needs is decoded at a half, a quarter or an eighth of
 its size (libjpeg does that inside the decoder, which saves much of the time and averages pixels as
-it should), and the rest of the way is resized with OpenCV's area interpolation; an image smaller
-than its place is enlarged linearly. Reduced decoding changes pixels slightly, so it is not an
-option: what a network saw in training is what an analysis shows it.
+it should), and what remains, less than a halving, is resized linearly. Anything that has to shrink
+by more is resized by OpenCV's area interpolation. Reduced decoding changes pixels slightly, so it is
+not an option: what a network saw in training is what an analysis shows it.
+
+Augmentation is a colour matrix, a mirror, a resize and a place: a sixth of the time of the same
+through Albumentations, whose last free release is no longer kept up.
 """
 
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
+import cv2
 import numpy as np
+import simplejpeg
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a version
-
-import albumentations as A
-import cv2
-
-from yolo_synth.boxes import Placement, Resize, Target, place
+from yolo_synth.boxes import Placement, Target
 
 Sample = tuple[Tensor, Target]
 """An image, uint8 [3, S, S], RGB, and what is in it."""
@@ -38,13 +39,20 @@ Pixels = NDArray[np.uint8]
 PADDING: Final = 114
 """Grey level around a letterboxed image."""
 
+DECODER: Final = f"1 simplejpeg {simplejpeg.__version__} cv2 {cv2.__version__}"
+"""What decides the pixels of `read`, for who keeps them; the number rises when the code does."""
+
+MIN_VISIBLE: Final = 0.1
+"""Share of a box that must remain inside an augmented image; of less, the box is left out."""
+
+MAX_SHIFT: Final = 0.05
+"""How far an image is shifted at most, over the side of the network input."""
+
+_CORNERS: Final = ((1, 1), (0, 1), (1, 0), (0, 0))
+"""Where the four images of a mosaic have the point at which they meet: in widths and heights."""
+
 _JPEG: Final = b"\xff\xd8"
-_REDUCED: Final = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
+_LUMA: Final = np.array([0.299, 0.587, 0.114])
 
 
 class ImageError(ValueError):
@@ -60,100 +68,23 @@ class ImageError(ValueError):
         super().__init__(last.removeprefix(f"{__name__}.{type(self).__name__}: "))
 
 
-class Augmentation:
-    """Change training images lightly, in a way that a seed decides.
+class Picture(NamedTuple):
+    """An image at the network's scale, not yet in its place, and what is in it.
 
-    Colours first, on the image without its padding: brightness, contrast and saturation by up to
-    20, 20 and 30 %, hue by up to 1.5 % of the circle. Then, at network size: a mirror image every
-    second time, a scale of 0.9 to 1.1 and a shift by up to 5 % of the input's side. A box of which
-    less than a tenth remains inside is left out.
+    Attributes:
+        pixels: uint8 [height, width, 3], RGB.
+        boxes: float32 [n, 4], in pixels of this picture.
+        labels: int64 [n].
     """
 
-    def __init__(self) -> None:
-        """Build the transforms; `seed` is to be called before each image."""
-        self._color = A.ColorJitter(
-            brightness=(0.8, 1.2),
-            contrast=(0.8, 1.2),
-            saturation=(0.7, 1.3),
-            hue=(-0.015, 0.015),
-            p=1,
-        )
-        self._flip = A.HorizontalFlip(p=0.5)
-        self._affine = A.Affine(
-            scale=(0.9, 1.1), translate_percent=(-0.05, 0.05), keep_ratio=True, fill=PADDING, p=1
-        )
-        self._geometry = A.Compose(
-            [self._flip, self._affine],
-            bbox_params=A.BboxParams(
-                "pascal_voc", label_fields=["labels"], clip=True, min_visibility=0.1
-            ),
-        )
-
-    def seed(self, seed: int) -> None:
-        """Decide what happens to the next image; takes about 0.03 ms."""
-        # Compose.set_random_seed gives all its parts one seed, which would tie scale to mirroring.
-        for number, transform in enumerate((self._color, self._flip, self._affine)):
-            transform.set_random_seed(seed + number)
-
-    def color(self, image: Pixels) -> Pixels:
-        """Change an image's colours."""
-        return cast(Pixels, self._color(image=image)["image"])
-
-    def geometry(
-        self, image: Pixels, boxes: NDArray[np.float32], labels: NDArray[np.int64]
-    ) -> tuple[Pixels, NDArray[np.float32], NDArray[np.int64]]:
-        """Mirror, scale and shift an image [S, S, 3], its boxes [n, 4] and their labels [n]."""
-        done = self._geometry(image=image, bboxes=boxes, labels=labels)
-        return (
-            done["image"],
-            np.asarray(done["bboxes"], np.float32).reshape(-1, 4),
-            np.asarray(done["labels"], np.int64).reshape(-1),
-        )
+    pixels: Pixels
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
 
 
-def load(
-    path: Path,
-    width: int,
-    height: int,
-    size: int,
-    resize: Resize,
-    boxes: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    augmentation: Augmentation | None = None,
-) -> Sample:
-    """Read one image and make it a network input with its boxes.
-
-    Args:
-        path: JPEG or PNG file.
-        width: Width of the image in native pixels.
-        height: Height of the image in native pixels.
-        size: Side S of the network input, in pixels.
-        resize: `letterbox` or `stretch` (see `boxes.place`).
-        boxes: Float32 [n, 4] in native pixels; n may be 0. What lies outside the image is cut off.
-        labels: Int64 [n].
-        augmentation: Applied if given; seed it before.
-
-    Returns:
-        The image and its target, boxes in pixels of the network input.
-
-    Raises:
-        ImageError: If the file is damaged or has another size than stated.
-    """
-    placement = place(width, height, size, resize)
-    image = shrink(decode(path, width, height, placement), placement)
-    inside = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
-    moved: NDArray[np.float32] = placement.to_network(torch.from_numpy(inside)).numpy()
-    if augmentation is None:
-        image = pad(image, placement, size)
-    else:
-        image = pad(augmentation.color(image), placement, size)
-        image, moved, labels = augmentation.geometry(image, moved, labels)
-    there = (moved[:, 2:] > moved[:, :2]).all(axis=1)
-    target: Target = {
-        "boxes": torch.from_numpy(moved[there]),
-        "labels": torch.from_numpy(labels[there]),
-    }
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), target
+def read(path: Path, width: int, height: int, placement: Placement) -> Pixels:
+    """Read an image at its size in the network input; takes and raises what `decode` does."""
+    return shrink(decode(path, width, height, placement), placement)
 
 
 def decode(path: Path, width: int, height: int, placement: Placement) -> Pixels:
@@ -169,56 +100,197 @@ def decode(path: Path, width: int, height: int, placement: Placement) -> Pixels:
         placement: What size is needed.
 
     Raises:
-        ImageError: If the file cannot be decoded to its end, or has another size.
+        ImageError: If the file cannot be read or decoded to its end, or has another size.
     """
-    data = path.read_bytes()
-    factor = _reduction(width, height, placement) if data.startswith(_JPEG) else 1
-    flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if _is_whole(data) else None
-    if image is None:
-        raise ImageError(f"{path} is damaged or cut off and cannot be decoded; fetch it anew")
-    if image.shape[:2] != (math.ceil(height / factor), math.ceil(width / factor)):
-        real = f"{image.shape[1] * factor}x{image.shape[0] * factor}"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        if data.startswith(_JPEG):
+            factor = _reduction(width, height, placement)
+            least = {
+                "min_width": math.ceil(width / factor),
+                "min_height": math.ceil(height / factor),
+            }
+            # Strict, as it is by default: what libjpeg would fill with grey and warn of, raises.
+            pixels = simplejpeg.decode_jpeg(data, "RGB", **least)
+            real_height, real_width, *_ = simplejpeg.decode_jpeg_header(data)
+        else:
+            pixels = _decode_png(data)
+            real_height, real_width, _ = pixels.shape
+    except ValueError as error:
         raise ImageError(
-            f"{path} has about {real} pixels, not {width}x{height} like the first of its sequence; "
-            "its boxes cannot be placed"
+            f"{path} is damaged or cut off and cannot be decoded ({error}); fetch it anew"
+        ) from error
+    if (real_width, real_height) != (width, height):
+        raise ImageError(
+            f"{path} has {real_width}x{real_height} pixels, not {width}x{height} like the first of its "
+            "sequence; its boxes cannot be placed"
         )
-    return cast(Pixels, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    return cast(Pixels, pixels)
 
 
 def _reduction(width: int, height: int, placement: Placement) -> int:
     scale = min(width / placement.width, height / placement.height)
-    return max(factor for factor in _REDUCED if factor <= max(1.0, scale))
+    return max(factor for factor in (1, 2, 4, 8) if factor <= max(1.0, scale))
 
 
-def _is_whole(data: bytes) -> bool:
-    """Tell whether a JPEG or PNG file has its end; some decoders fill what is missing with grey."""
-    if data.startswith(_JPEG):
-        # The last end-of-image must come after the last start of a scan: an earlier one belongs to
-        # a thumbnail. Bytes after it do no harm.
-        end = b"\xff\xd9"
-        return data.endswith(end) or data.rfind(end) > data.rfind(b"\xff\xda")
-    return b"IEND" in data[-64:]
+def _decode_png(data: bytes) -> Pixels:
+    is_whole = b"IEND" in data[-64:]
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if is_whole else None
+    if pixels is None:
+        raise ValueError("neither a JPEG nor a whole PNG")
+    return cast(Pixels, pixels)
 
 
-def shrink(image: Pixels, placement: Placement) -> Pixels:
+def shrink(pixels: Pixels, placement: Placement) -> Pixels:
     """Resize a decoded image to its size in the network input."""
     size = (placement.width, placement.height)
-    if image.shape[1::-1] == size:
-        return image
-    shrinks = image.shape[1] >= size[0] and image.shape[0] >= size[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cast(Pixels, cv2.resize(image, size, interpolation=interpolation))
+    # Less than a halving needs no averaging, which would take as long as decoding.
+    halved = pixels.shape[1] > 2 * size[0] or pixels.shape[0] > 2 * size[1]
+    return _resize(pixels, size, cv2.INTER_AREA if halved else cv2.INTER_LINEAR)
 
 
-def pad(image: Pixels, placement: Placement, size: int) -> Pixels:
-    """Put a resized image in its place on grey, [S, S, 3]."""
-    if image.shape[:2] == (size, size):
-        return image
-    padded = np.full((size, size, 3), PADDING, np.uint8)
-    rows = slice(placement.top, placement.top + placement.height)
-    padded[rows, placement.left : placement.left + placement.width] = image
-    return padded
+def _resize(pixels: Pixels, size: tuple[int, int], interpolation: int) -> Pixels:
+    if pixels.shape[1::-1] == size:
+        return pixels
+    return cast(Pixels, cv2.resize(pixels, size, interpolation=interpolation))
+
+
+def shrink_boxes(boxes: NDArray[np.float32], placement: Placement) -> NDArray[np.float32]:
+    """Move boxes [n, 4] from native pixels to those of the resized image, cut off at its edges."""
+    scale = np.array([placement.scale_x, placement.scale_y] * 2, np.float32)
+    return _cut(boxes * scale, placement.width, placement.height)
+
+
+def _cut(boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+
+
+def centred(picture: Picture, size: int) -> Sample:
+    """Put a picture in the middle of grey: a letterbox, or a stretch, as its size has it."""
+    height, width = picture.pixels.shape[:2]
+    canvas = Canvas(size)
+    canvas.paste(picture, (size - width) // 2, (size - height) // 2)
+    return canvas.sample()
+
+
+class Canvas:
+    """A network input that pictures are pasted on."""
+
+    def __init__(self, size: int) -> None:
+        """Begin with grey, [3, size, size]."""
+        self._planes = np.full((3, size, size), PADDING, np.uint8)
+        self._boxes: list[NDArray[np.float32]] = []
+        self._labels: list[NDArray[np.int64]] = []
+
+    def paste(self, picture: Picture, left: int, top: int) -> None:
+        """Paste a picture with its upper left corner at (left, top), which may lie outside.
+
+        Boxes are cut off at the edges; those of which less than `MIN_VISIBLE` remains are left out.
+        """
+        size = self._planes.shape[1]
+        height, width = picture.pixels.shape[:2]
+        x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + width, size), min(top + height, size)
+        if x1 < x2 and y1 < y2:
+            visible = picture.pixels[y1 - top : y2 - top, x1 - left : x2 - left]
+            # Writes into the planes: from colour next to colour to one after the other, in one go.
+            cv2.split(visible, [plane[y1:y2, x1:x2] for plane in self._planes])
+        boxes = picture.boxes + np.array([left, top] * 2, np.float32)
+        cut = _cut(boxes, size, size)
+        stays = (cut[:, 2:] > cut[:, :2]).all(axis=1) & (_area(cut) >= MIN_VISIBLE * _area(boxes))
+        self._boxes.append(cut[stays])
+        self._labels.append(picture.labels[stays])
+
+    def sample(self) -> Sample:
+        """Return the image and the boxes that are on it."""
+        target: Target = {
+            "boxes": torch.from_numpy(np.concatenate(self._boxes)),
+            "labels": torch.from_numpy(np.concatenate(self._labels)),
+        }
+        return torch.from_numpy(self._planes), target
+
+
+def _area(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return cast(NDArray[np.float32], (boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to training images, drawn anew for each.
+
+    Attributes:
+        light: Whether an image's colours, size and place change lightly: brightness and contrast by
+            up to 20 %, saturation by up to 30 %, hue by up to 1.5 % of the circle, a mirror image
+            every second time, a scale of 0.9 to 1.1 and a shift by up to 5 % of the input's side.
+        mosaic: Whether a sample shows four images, which meet at a point anywhere in the input. Each
+            is changed lightly on its own, but for the shift.
+    """
+
+    light: bool = True
+    mosaic: bool = False
+
+    def sample(
+        self, pictures: Sequence[Picture], size: int, generator: np.random.Generator
+    ) -> Sample:
+        """Make a network input of one picture, or of the four of a mosaic."""
+        if self.light:
+            pictures = [changed(picture, generator) for picture in pictures]
+        canvas = Canvas(size)
+        if self.mosaic:
+            x, y = generator.integers(size, size=2, endpoint=True).tolist()
+            for picture, (across, down) in zip(pictures, _CORNERS, strict=True):
+                height, width = picture.pixels.shape[:2]
+                canvas.paste(picture, x - across * width, y - down * height)
+        else:
+            (picture,) = pictures
+            height, width = picture.pixels.shape[:2]
+            shift = MAX_SHIFT * size * generator.uniform(-1, 1, 2) if self.light else (0, 0)
+            left, top = (size - width) / 2 + shift[0], (size - height) / 2 + shift[1]
+            canvas.paste(picture, round(left), round(top))
+        return canvas.sample()
+
+
+def changed(picture: Picture, generator: np.random.Generator) -> Picture:
+    """Change a picture's colours, mirror it every second time, and scale it."""
+    pixels, boxes, labels = picture
+    height, width = pixels.shape[:2]
+    brightness, contrast = generator.uniform(0.8, 1.2, 2)
+    saturation, hue = generator.uniform(0.7, 1.3), generator.uniform(-0.015, 0.015)
+    pixels = recoloured(pixels, brightness, contrast, saturation, hue)
+    if generator.random() < 0.5:
+        pixels = cast(Pixels, cv2.flip(pixels, 1))
+        x1, y1, x2, y2 = boxes.T
+        boxes = np.stack([width - x2, y1, width - x1, y2], axis=1)
+    scale = generator.uniform(0.9, 1.1)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    real = np.array([size[0] / width, size[1] / height] * 2, np.float32)
+    return Picture(_resize(pixels, size, cv2.INTER_LINEAR), boxes * real, labels)
+
+
+def recoloured(
+    pixels: Pixels, brightness: float, contrast: float, saturation: float, hue: float
+) -> Pixels:
+    """Change an image's colours by one affine map of RGB, rounded once.
+
+    Args:
+        pixels: uint8 [height, width, 3].
+        brightness: Factor of all values.
+        contrast: Factor of the distance from the image's mean grey.
+        saturation: Factor of the distance from a pixel's own grey.
+        hue: Turn around the grey axis, in circles.
+    """
+    grey = np.broadcast_to(_LUMA, (3, 3))
+    angle = 2 * math.pi * hue
+    # Rodrigues' rotation around (1, 1, 1) / √3; it leaves grey as it is, as does the saturation.
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    turn = np.eye(3) * math.cos(angle) + cross * math.sin(angle) + (1 - math.cos(angle)) / 3
+    matrix = contrast * brightness * turn @ (saturation * np.eye(3) + (1 - saturation) * grey)
+    mean = float(_LUMA @ cv2.mean(pixels)[:3])
+    offset = np.full((3, 1), (1 - contrast) * brightness * mean)
+    return cast(Pixels, cv2.transform(pixels, np.hstack([matrix, offset])))
 
 
 def use_one_thread(_worker: int = 0) -> None:

@@ -16,7 +16,7 @@ _ALIKE: Final[dict[str, Callable[[Run], Any]]] = {
 }
 """What the runs of one report have in common."""
 
-_MACHINE: Final = ("root", "splits", "batch_size", "num_workers", "augment")
+_MACHINE: Final = ("root", "splits", "batch_size", "num_workers", "augment", "mosaic", "cache")
 """Data options that may be others on another machine, or do not concern test images."""
 
 
