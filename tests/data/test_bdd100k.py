@@ -132,12 +132,14 @@ def test_2018_labels_come_before_those_of_2020(root):
 
 def test_missing_folders_are_listed(tmp_path, root):
     with pytest.raises(
-        FileNotFoundError, match=r"no BDD100K images in .*bdd100k/images/100k, .*holds bdd100k/"
+        FileNotFoundError,
+        match=r"no BDD100K images in .*images/100k and 100k, .*there is no folder .*holds bdd100k/",
     ):
         read_bdd100k(tmp_path / "nowhere")
     (root / "bdd100k/labels/bdd100k_labels_images_val.json").unlink()
     with pytest.raises(
-        FileNotFoundError, match=r"100k/val: looked for bdd100k_labels_images_val\.json and det_20"
+        FileNotFoundError,
+        match=r"100k/val: looked for labels/bdd100k_labels_images_val\.json, .*det_20",
     ):
         read_bdd100k(root)
 
@@ -203,7 +205,9 @@ def test_invalid_utf8_is_named(root):
 def test_absurd_edges_are_named(root, edge):
     label = f'{{"category": "car", "box2d": {{"x1": 0, "y1": 0, "x2": {edge}, "y2": 5}}}}'
     train_file(root).write_text(f'[{{"name": "aaaa-1.jpg", "labels": [{label}]}}]')
-    with pytest.raises(ValueError, match=r"train/aaaa-1\.jpg: .* are not the edges of a box"):
+    with pytest.raises(
+        ValueError, match=r"train\.json frame 0: .*[<>].*box2d\.[xy]|train\.json frame 0: .*range"
+    ):
         read_bdd100k(root)
 
 
@@ -211,7 +215,8 @@ def test_an_unknown_category_is_named_with_file_image_and_the_known_ones(root):
     frames = [{"name": "aaaa-1.jpg", "labels": [box("cra", 0, 0, 9, 9)]}]
     train_file(root).write_text(json.dumps(frames))
     with pytest.raises(
-        ValueError, match=r"train\.json: image aaaa-1\.jpg .*'cra'; known are person, pedestrian"
+        ValueError,
+        match=r"train\.json frame 0: image aaaa-1\.jpg .*'cra'; known are person, pedestrian",
     ):
         read_bdd100k(root)
 

@@ -170,7 +170,7 @@ def test_missing_folders_are_listed(tmp_path, root):
     with pytest.raises(FileNotFoundError, match=r"no GTAV images in .*train/img and img"):
         read_gtav(tmp_path / "nowhere")
     shutil.rmtree(root / "train/bb")
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*bb"):
+    with pytest.raises(FileNotFoundError, match=r"no boxes .*train/bb and bb in .*holds train/; "):
         read_gtav(root)
     shutil.rmtree(root / "train/img")
     (root / "train/bb").mkdir()

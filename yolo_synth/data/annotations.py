@@ -66,6 +66,9 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 EDGES: Final = ["x1", "y1", "x2", "y2"]
 
+MAX_EDGE: Final = 1e9
+"""No edge of a box lies so far from its image, in pixels."""
+
 SPLITS: Final = ("train", "valid", "test")
 """Names of the three parts; a list file is called `train.txt`, `valid.txt` or `test.txt`."""
 
@@ -103,47 +106,49 @@ def box_table(
             f"two images are called {first['image'].iloc[0]}: {first['path'].iloc[0]} and "
             f"{first['path'].iloc[1]}; keep one of them"
         )
-    edges = boxes[EDGES].to_numpy(np.float64)
+    edges = boxes[EDGES].to_numpy(np.float32)
     rows = boxes["row"].to_numpy(np.int64)
-    wrong = np.flatnonzero(~(np.abs(edges) < 1e9).all(axis=1))
+    wrong = np.flatnonzero(~(np.abs(edges) < MAX_EDGE).all(axis=1))
     if wrong.size:
         path = images["path"].iloc[rows[wrong[0]]]
         raise ValueError(f"{path}: {edges[wrong[0]].tolist()} are not the edges of a box in pixels")
 
-    by_name = np.argsort(images["image"].to_numpy(object), kind="stable")
-    place = np.empty(len(images), np.int64)
-    place[by_name] = np.arange(len(images))
-    without = np.setdiff1d(np.arange(len(images)), rows)
-    order = np.argsort(np.concatenate([place[rows], place[without]]), kind="stable")
-    of_image = np.concatenate([rows, without])[order]
-    of_box = np.concatenate([np.arange(len(boxes)), np.full(len(without), -1)])[order]
+    if not images["image"].is_monotonic_increasing:
+        by_name = np.argsort(images["image"].to_numpy(object), kind="stable")
+        images = images.iloc[by_name]
+        place = np.empty(len(images), np.int64)
+        place[by_name] = np.arange(len(images))
+        rows = place[rows]
+    has_box = np.zeros(len(images), bool)
+    has_box[rows] = True
+    without = np.flatnonzero(~has_box)
+    rows = np.concatenate([rows, without])
+    order = np.argsort(rows, kind="stable")
+    of_image = rows[order]
+    of_box = np.where(order < len(boxes), order, -1)
 
     table = images[["image", "path", "width", "height", "group"]].iloc[of_image]
-    table = table.reset_index(drop=True)
+    table = table.astype({"width": np.int32, "height": np.int32}).reset_index(drop=True)
     for name in ("weather", "scene", "timeofday"):
-        values = images[name].to_numpy()[of_image] if name in images else ""
-        table[name] = pd.Series(values, table.index, dtype="category")
+        known = pd.Categorical(images[name] if name in images else [""] * len(images))
+        table[name] = pd.Categorical.from_codes(known.codes[of_image], dtype=known.dtype)
     category = pd.Categorical(boxes["category"])
     index = np.array([_index(labels, name) for name in category.categories] + [-1], np.int8)
-    codes = np.append(category.codes, -1)[of_box]
+    codes = np.append(category.codes, category.codes.dtype.type(-1))[of_box]
     table["category"] = pd.Categorical.from_codes(codes, dtype=category.dtype)
     table["label"] = index[codes]
     table["instance"] = np.append(boxes["instance"].to_numpy(np.int64), -1)[of_box]
-    table[EDGES] = np.append(edges, [[np.nan] * 4], axis=0)[of_box].astype(np.float32)
-    table["dropped"] = pd.Categorical.from_codes(
-        np.zeros(len(table), np.int8), categories=pd.Index(REASONS)
+    edges = np.append(edges, np.full((1, 4), np.nan, np.float32), axis=0)[of_box]
+    table[EDGES] = edges
+    covers = (np.minimum(edges[:, 2], table["width"]) > np.maximum(edges[:, 0], 0)) & (
+        np.minimum(edges[:, 3], table["height"]) > np.maximum(edges[:, 1], 0)
     )
-    inside = table[EDGES].to_numpy()
-    right, lower = table["width"].to_numpy(), table["height"].to_numpy()
-    empty = (np.minimum(inside[:, 2], right) <= np.maximum(inside[:, 0], 0)) | (
-        np.minimum(inside[:, 3], lower) <= np.maximum(inside[:, 1], 0)
+    dropped = np.select(
+        [of_box < 0, table["label"].to_numpy() < 0, ~covers],
+        [np.int8(REASONS.index(reason)) for reason in ("no box", "label", "degenerate")],
+        np.int8(0),
     )
-    for reason, rows_of_it in (
-        ("no box", of_box < 0),
-        ("label", table["label"].to_numpy() < 0),
-        ("degenerate", empty),
-    ):
-        table = _mark(table, rows_of_it, reason)
+    table["dropped"] = pd.Categorical.from_codes(dropped, categories=pd.Index(REASONS))
     return table[list(COLUMNS)].astype(dict(COLUMNS))
 
 
