@@ -427,4 +427,4 @@ def check_name(name: str, where: str) -> None:
         ValueError: If the name is empty, has a folder in it, or leads out of its folder.
     """
     if name in ("", ".", "..") or re.search(r"[/\\\x00]|^[A-Za-z]:", name):
-        raise ValueError(f"{where}: {name!r} is not the plain name of an image file")
+        raise ValueError(f"{where}: {name[:80]!r} is not the plain name of an image file")

@@ -379,7 +379,9 @@ def _image_frame(file: Path) -> _Frame:
     inner = frames[0]
     for name in (whole.name, inner.name):
         if name is not None and file.stem not in (name, _stem(name)):
-            raise ValueError(f"{file}: its labels are of image {name!r}; is the file misnamed?")
+            raise ValueError(
+                f"{file}: its labels are of image {name[:80]!r}; is the file misnamed?"
+            )
     labels = [*(whole.labels or ()), *(inner.labels or ()), *(inner.objects or ())]
     return _Frame(f"{file.stem}.jpg", whole.attributes or inner.attributes, labels)
 
@@ -395,7 +397,7 @@ def _code(category: str, place: str, image: str) -> int:
     code = _CODES.get(category)
     if code is None:
         raise ValueError(
-            f"{place}: image {image} has a box of the unknown category {category!r}; known are "
+            f"{place}: image {image} has a box of the unknown category {category[:80]!r}; known are "
             f"{', '.join(_CATEGORIES)}"
         )
     return code

@@ -182,9 +182,9 @@ def seen_in(root: Path) -> str:
     """Say for a message what a folder holds."""
     if not root.is_dir():
         return f"there is no folder {root}"
-    names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
+    names = [path.name + "/" * path.is_dir() for path in root.iterdir() if path.name[0] != "."]
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"{root} holds {', '.join(names[:8]) or 'nothing'}{more}"
+    return f"{root} holds {', '.join(sorted(names)[:8]) or 'nothing'}{more}"
 
 
 def in_parallel(

@@ -307,7 +307,7 @@ def _parse_line(line: bytes, where: str) -> list[float]:
     if not in_range or not all(number.is_integer() for number in numbers[:2]):
         first = b",".join(fields[:_NUM_READ]).decode("utf-8", "replace")
         raise ValueError(
-            f"{where}: {first!r} is not class, instance (whole numbers), left, top, right, bottom"
+            f"{where}: {first[:80]!r} is not class, instance (whole numbers), left, top, right, bottom"
         )
     return numbers
 
