@@ -31,6 +31,7 @@ from yolo_synth.data.files import (
     in_parallel,
     list_folders,
     look_for,
+    read_file,
     seen_in,
 )
 from yolo_synth.data.index import Content, indexed
@@ -168,19 +169,22 @@ def _read(root: Path, files: _Files, columns: Columns) -> Content:
     if not listings:
         above = files.images[0].folder.parent
         raise FileNotFoundError(f"no .jpg or .png in the folders of {above}")
-    images = pd.concat([_images(listing, root) for listing in listings], ignore_index=True)
     jobs = [_box_files(listing, boxes_of.get(listing.folder.name)) for listing in listings]
     paths = [path for job in jobs for path in job]
     there = np.array([bool(path) for path in paths])
     if not there.any():
         first = listings[0]
-        above = files.boxes[0].folder.parent
-        looked = above / first.folder.name / f"{_stem(first.names[0])}.csv"
+        looked = files.boxes[0].folder.parent / first.folder.name / f"{_stem(first.names[0])}.csv"
         raise FileNotFoundError(
             f"none of the {len(paths)} images has a box file; looked for {looked}"
         )
-    read = list(in_parallel(_read_boxes, jobs, "Reading GTAV's boxes", many=len(paths) > MANY))
-    counts, pairs, edges = (np.concatenate(parts) for parts in zip(*read, strict=True))
+    read = in_parallel(_read_boxes, jobs, "Reading GTAV's boxes", many=len(paths) > MANY)
+    parts = [
+        (*boxes, _images(listing, root)) for listing, boxes in zip(listings, read, strict=True)
+    ]
+    *boxes_of_sequences, of_sequences = zip(*parts, strict=True)
+    counts, pairs, edges = map(np.concatenate, boxes_of_sequences)
+    images = pd.concat(of_sequences, ignore_index=True)
     rows = np.repeat(np.arange(len(paths)), counts)
     order = _find_order(pairs, rows, root) if columns == "auto" else columns
     class_column = order.split(",").index("class")
@@ -235,16 +239,7 @@ _Boxes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 def _read_boxes(files: Sequence[str]) -> _Boxes:
     """Read the box files of a sequence."""
-    texts = []
-    for file in files:
-        if not file:
-            texts.append(b"")
-            continue
-        try:
-            with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 many files
-                texts.append(stream.read())
-        except OSError as error:
-            raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+    texts = [read_file(file) if file else b"" for file in files]
     counts, values = _parse(texts, files)
     return counts, values[:, :2].astype(np.int64), values[:, 2:].astype(np.float32)
 

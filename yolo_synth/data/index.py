@@ -36,7 +36,9 @@ log = logging.getLogger(__name__)
 
 FOLDER: Final = ".yolo_synth"
 _KEY: Final = b"yolo_synth"
-_TEXTS: Final = [name for name, dtype in box_tables.COLUMNS.items() if dtype in ("str", "category")]
+_REPEATING: Final = [
+    name for name in box_tables.COLUMNS if name not in ("instance", *box_tables.EDGES)
+]
 
 
 class Content(NamedTuple):
@@ -118,7 +120,9 @@ def _save(places: Iterable[Path], content: Content, made_from: Mapping[str, str]
         part = place.with_name(f"{place.name}.{uuid.uuid4().hex}.part")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            parquet.write_table(table, part, use_dictionary=_TEXTS)
+            parquet.write_table(
+                table, part, use_dictionary=_REPEATING, compression="lz4", write_statistics=False
+            )
             part.replace(place)
         except OSError as error:
             log.debug("no index in %s: %s", place, error)
