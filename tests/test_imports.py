@@ -21,7 +21,7 @@ MAY_KNOW = {
     "detector": {"labels", "boxes", "yolov3", "torch", "torchmetrics", "lightning"},
     "data": {
         *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "simplejpeg"),
-        *("PIL", "msgspec", "pyarrow", "tqdm"),
+        *("albumentations", "PIL", "msgspec", "pyarrow", "platformdirs", "tqdm"),
     },
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
     "runs": {"detector", "yolov3", "lightning", "torch", "yaml"},

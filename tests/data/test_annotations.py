@@ -11,6 +11,7 @@ from yolo_synth.data.annotations import (
     count_dropped,
     drop_hood,
     drop_small,
+    dropped_by_group,
     kept,
     random_split,
     read_split,
@@ -109,71 +110,18 @@ def test_the_first_reason_stays_and_all_are_counted():
     assert count_dropped(table)["area"] == 0, "a filter must not change the table it is given"
 
 
-def hood_marks(table):
-    return table.loc[table["dropped"] == "hood", ["image", "instance"]].to_numpy().tolist()
-
-
-def near_car(t, instance):
-    """A car that overtakes: cut by the lower edge, before the middle column for a few frames."""
-    left = -400 + 130 * t
-    return ("car", instance, left, 500, left + 1100, HEIGHT)
-
-
-@pytest.mark.parametrize(
-    ("category", "edges"),
-    [
-        ("car", (100, 900, 1800, HEIGHT)),
-        ("truck", (0, 700, WIDTH, HEIGHT)),
-        ("motorcycle", (700, 760, 1250, HEIGHT)),
-    ],
-)
-def test_the_hood_of_a_driving_sequence_goes_and_nothing_else(category, edges):
-    rng = np.random.default_rng(3)
-    frames, true = [], []
-    for t in range(60):
-        frame = [near_car(t % 20, 50 + t // 20), ("person", 8, 900, 300, 1000, HEIGHT)]
-        frame.append(("car", 9, 20, 600, 700, HEIGHT))  # parked beside, through all of the sequence
-        if t % 10:  # now and then the annotation is missing
-            x1, y1, x2, y2 = edges
-            shake = rng.normal(0, 8, 3)
-            frame.append((category, 4, x1 + shake[0], y1 + shake[1], x2 + shake[2], y2))
-            true.append([f"001_{t:05d}.jpg", 4])
-        frames.append(frame)
-    assert hood_marks(drop_hood(table_of(frames))) == true
-
-
-def test_a_walking_sequence_has_no_hood_even_if_cars_are_near():
-    frames = [
-        [near_car(t % 20, t // 20), ("car", 99, 5 * t, 300, 5 * t + 200, 400)] for t in range(60)
-    ]
-    # Somebody parks right before the camera for a third of the time.
-    for t in range(20):
-        frames[t].append(("van", 77, 50, 200, 1850, HEIGHT))
-    assert hood_marks(drop_hood(table_of(frames))) == []
-
-
-def test_a_hood_is_one_instance_in_one_sequence():
-    hood = (100, 900, 1800, HEIGHT)
-    changing = table_of([[("car", t, *hood)] for t in range(40)], "001")
-    same = table_of([[("car", 3, *hood)] for t in range(40)], "002")
-    both = pd.concat([changing, same], ignore_index=True)
-    assert {image[:3] for image, _ in hood_marks(drop_hood(both))} == {"002"}
-
-
-def test_in_a_short_sequence_only_a_very_wide_low_vehicle_is_a_hood():
-    boxes = [
-        ("car", 1, 100, 900, 1800, HEIGHT),
-        ("car", 2, 300, 600, 1500, HEIGHT),  # near, cut by the lower edge, 0.63 of the width
-        ("person", 3, 0, 100, WIDTH, HEIGHT),
-        ("truck", 4, 0, 100, WIDTH, 900),
-    ]
-    assert hood_marks(drop_hood(table_of([boxes]))) == [["001_00000.jpg", 1]]
-
-
-def test_hood_rule_on_a_table_without_boxes_or_with_a_filtered_index():
-    assert hood_marks(drop_hood(table_of([[], []]))) == []
-    table = table_of([[("sky", 0, 0, 0, 9, 9), ("car", 3, 100, 900, 1800, HEIGHT)]] * 12)
-    assert len(hood_marks(drop_hood(kept(table)))) == 12
+def test_what_was_dropped_is_told_by_group():
+    hood = ("car", 4, 100, 900, 1800, HEIGHT)
+    driving = table_of([[hood, ("sky", 1, 0, 0, 9, 9), ("car", 2, 0, 0, 9, 9)]] * 12, "002")
+    walking = table_of([[("van", 1, 0, 0, 50, 50), ("car", 2, 5, 5, 5, 9)], []], "001")
+    table = drop_hood(drop_small(pd.concat([driving, walking], ignore_index=True)))
+    counts = dropped_by_group(table)
+    assert counts.index.tolist() == ["001", "002"]
+    assert list(counts.columns) == ["images", "kept", *REASONS[1:]]
+    assert counts.loc["001"].tolist() == [2, 1, 1, 0, 1, 0, 0]
+    assert counts.loc["002"].tolist() == [12, 0, 0, 12, 0, 12, 12]
+    assert counts.drop(columns="images").sum().equals(count_dropped(table))
+    assert dropped_by_group(table[:0]).empty
 
 
 @pytest.fixture

@@ -113,6 +113,12 @@ def test_2020_labels_as_list_or_object(tmp_path, wrap):
         ("bdd100k_images_100k/bdd100k/images/100k", "bdd100k_labels_release/bdd100k/labels", ""),
         ("bdd100k/images/100k", "bdd100k_labels_release/bdd100k/labels", ""),
         ("images/100k", "labels", ""),
+        ("images/100k", "labels", "images/.."),
+        ("bdd100k/bdd100k/images/100k", "bdd100k_labels_release/bdd100k/labels", ""),  # Kaggle's
+        ("bdd100k_images_100k/100k", "bdd100k_det_20_labels_trainval/bdd100k/labels", ""),
+        ("100k", "", ""),
+        ("", "labels", ""),
+        ("disk/a/b/images/100k", "disk/c/labels", ""),
     ],
 )
 def test_layouts(tmp_path, images, labels, start):
@@ -120,6 +126,97 @@ def test_layouts(tmp_path, images, labels, start):
     table = read_bdd100k(tmp_path / start)
     assert len(table) == 6
     assert all((tmp_path / start / path).is_file() for path in table["path"])
+
+
+FORMS = {
+    "2018": lambda name, frame: {
+        "name": name.removesuffix(".jpg"),
+        "attributes": frame.get("attributes"),
+        "frames": [{"timestamp": 10000, "objects": frame.get("labels") or []}],
+    },
+    "Scalabel": lambda name, frame: frame,
+    "Scalabel with frames": lambda name, frame: {"frames": [frame], "config": None},
+    "Scalabel in a list": lambda name, frame: [frame],
+}
+
+
+def split_labels(root, form, where="bdd100k/labels/100k"):
+    """Write a label file for each image, and remove those of all images."""
+    for part, frames in FRAMES.items():
+        (root / where / part).mkdir(parents=True)
+        for frame in frames:
+            file = (root / where / part / frame["name"]).with_suffix(".json")
+            file.write_text(json.dumps(FORMS[form](frame["name"], frame)))
+        (root / "bdd100k/labels" / LABELS[2018].format(part)).unlink()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_label_file_for_each_image(root, form, caplog):
+    expected = read_bdd100k(root)
+    split_labels(root, form)
+    with caplog.at_level("INFO", "yolo_synth"):
+        assert read_bdd100k(root).equals(expected)
+    assert "1 images have no entry" in caplog.text
+    assert "1 entries have no image" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["labels_of_images/100k", "bdd100k_labels/labels/100k", "100k"])
+def test_places_of_label_files_for_each_image(root, where):
+    expected = read_bdd100k(root)
+    split_labels(root, "2018", where)
+    assert read_bdd100k(root).equals(expected)
+
+
+def test_png_images_are_called_as_labels_and_lists_call_them(root):
+    expected = read_bdd100k(root)
+    for file in list(root.rglob("*.jpg")):
+        Image.open(file).save(file.with_suffix(".png"))
+        file.unlink()
+    table = read_bdd100k(root)
+    assert table["path"].tolist() == [path.replace(".jpg", ".png") for path in expected["path"]]
+    assert table.drop(columns="path").equals(expected.drop(columns="path"))
+
+
+@pytest.mark.parametrize("inside", ["", "labels", "a/b/bdd100k/labels"])
+def test_labels_apart_from_images(root, tmp_path_factory, inside):
+    expected = read_bdd100k(root)
+    apart = tmp_path_factory.mktemp("apart")
+    shutil.move(root / "bdd100k/labels", apart / inside / "x")
+    (apart / inside).mkdir(parents=True, exist_ok=True)
+    for file in (apart / inside / "x").iterdir():
+        file.rename(apart / inside / file.name)
+    assert read_bdd100k(root, apart).equals(expected)
+    assert not list(apart.rglob("*.parquet")), "the index is beside the images"
+    with pytest.raises(FileNotFoundError, match=r"no labels .* holds bdd100k/; .*data\.label_root"):
+        read_bdd100k(root)
+    edited = next(apart.rglob("*train.json"))
+    edited.write_text(edited.read_text().replace('"car"', '"bus"'))
+    assert (read_bdd100k(root, apart)["category"] == "bus").sum() == 1
+
+
+def test_one_label_file_for_all(root, tmp_path_factory):
+    expected = read_bdd100k(root)
+    shutil.rmtree(root / "bdd100k/labels")
+    file = tmp_path_factory.mktemp("apart") / "mine.json"
+    file.write_text(json.dumps(FRAMES["train"] + FRAMES["val"]))
+    assert read_bdd100k(root, file).equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"aaaa-1\.json: Input data was truncated"),
+        ("", r"aaaa-1\.json: Input data was truncated"),
+        ('{"name": "bbbb-1"}', r"aaaa-1\.json: its labels are of image 'bbbb-1'"),
+        ('{"frames": [{}, {}]}', r"aaaa-1\.json: 2 frames in a label file"),
+        (json.dumps({"labels": [box("cra", 0, 0, 9, 9)]}), r"aaaa-1\.json: .*'cra'"),
+    ],
+)  # fmt: skip
+def test_malformed_label_files_of_an_image_are_named(root, text, message):
+    split_labels(root, "2018")
+    (root / "bdd100k/labels/100k/train/aaaa-1.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_bdd100k(root)
 
 
 def test_2018_labels_come_before_those_of_2020(root):
@@ -133,12 +230,14 @@ def test_2018_labels_come_before_those_of_2020(root):
 
 def test_missing_folders_are_listed(tmp_path, root):
     with pytest.raises(
-        FileNotFoundError, match=r"no BDD100K images in .*bdd100k/images/100k, .*holds bdd100k/"
+        FileNotFoundError,
+        match=r"no BDD100K images in .*images/100k and 100k, .*there is no folder .*holds bdd100k/",
     ):
         read_bdd100k(tmp_path / "nowhere")
     (root / "bdd100k/labels/bdd100k_labels_images_val.json").unlink()
     with pytest.raises(
-        FileNotFoundError, match=r"100k/val: looked for bdd100k_labels_images_val\.json and det_20"
+        FileNotFoundError,
+        match=r"100k/val: looked for labels/bdd100k_labels_images_val\.json, .*det_20",
     ):
         read_bdd100k(root)
 
@@ -204,7 +303,9 @@ def test_invalid_utf8_is_named(root):
 def test_absurd_edges_are_named(root, edge):
     label = f'{{"category": "car", "box2d": {{"x1": 0, "y1": 0, "x2": {edge}, "y2": 5}}}}'
     train_file(root).write_text(f'[{{"name": "aaaa-1.jpg", "labels": [{label}]}}]')
-    with pytest.raises(ValueError, match=r"train/aaaa-1\.jpg: .* are not the edges of a box"):
+    with pytest.raises(
+        ValueError, match=r"train\.json frame 0: .*[<>].*box2d\.[xy]|train\.json frame 0: .*range"
+    ):
         read_bdd100k(root)
 
 
@@ -212,7 +313,8 @@ def test_an_unknown_category_is_named_with_file_image_and_the_known_ones(root):
     frames = [{"name": "aaaa-1.jpg", "labels": [box("cra", 0, 0, 9, 9)]}]
     train_file(root).write_text(json.dumps(frames))
     with pytest.raises(
-        ValueError, match=r"train\.json: image aaaa-1\.jpg .*'cra'; known are person, pedestrian"
+        ValueError,
+        match=r"train\.json frame 0: image aaaa-1\.jpg .*'cra'; known are person, pedestrian",
     ):
         read_bdd100k(root)
 

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from PIL import Image
+from torch.utils.data import DataLoader
 
-from yolo_synth.data.annotations import drop_hood
-from yolo_synth.data.datamodule import BDD100K, GTAV, TrainSampler, collate
+from yolo_synth.data.annotations import box_table, drop_hood
+from yolo_synth.data.datamodule import BDD100K, GTAV, ImageDataset, TrainSampler, collate
+from yolo_synth.labels import BDD100K_LABELS
 
 NUM_IMAGES = 20
 
@@ -421,3 +425,27 @@ def test_the_command_lines_parser_knows_every_setting():
         416,
     )
     assert data.splits is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells the memory")
+def test_a_loading_process_does_not_grow_with_epochs(tmp_path):
+    """Python objects would: each one that is looked at is copied into the process that looks."""
+    Image.new("RGB", (32, 32)).save(tmp_path / "x.png")
+    names = [f"{n:06d}-a-rather-long-name-of-an-image.jpg" for n in range(2000)]
+    images = pd.DataFrame({"image": names, "path": "x.png", "width": 32, "height": 32, "group": ""})
+    boxes = pd.DataFrame({"row": np.repeat(np.arange(len(names)), 5), "category": "car"})
+    boxes = boxes.assign(instance=-1, x1=0.0, y1=0.0, x2=9.0, y2=9.0)
+    table = box_table(images, boxes, BDD100K_LABELS)
+    dataset = ImageDataset(tmp_path, table, names, 32, "stretch")
+    loader = DataLoader(
+        dataset, 100, num_workers=1, persistent_workers=True, collate_fn=memory_of_its_own
+    )
+    seen = [kilobytes for _ in range(3) for kilobytes in loader]
+    assert len(seen) == 60
+    assert max(seen) - seen[0] < 1500, "dictionaries and lists of the same boxes grow by 3,100"
+
+
+def memory_of_its_own(samples):
+    """Return the kilobytes that this process does not share with the one that started it."""
+    text = Path("/proc/self/smaps_rollup").read_text()
+    return sum(int(line.split()[1]) for line in text.splitlines() if "Private_Dirty" in line)

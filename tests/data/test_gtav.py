@@ -72,6 +72,50 @@ def test_empty_missing_and_superfluous_files_are_counted(root, caplog):
     assert "1 box files have no image" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("images", "boxes"),
+    [
+        ("img", "bb"),
+        ("train_img/train/img", "train_bb/train/bb"),
+        ("viper/gtav/train/img", "viper/gtav/train/bb"),
+        ("gtav/img", "gtav/bb"),
+    ],
+)
+def test_layouts(root, tmp_path_factory, images, boxes):
+    expected = read_gtav(root)
+    other = tmp_path_factory.mktemp("other")
+    shutil.copytree(root / "train/img", other / images)
+    shutil.copytree(root / "train/bb", other / boxes)
+    table = read_gtav(other)
+    assert all((other / path).is_file() for path in table["path"])
+    assert table.drop(columns="path").equals(expected.drop(columns="path"))
+
+
+def test_archives_that_were_unpacked_side_by_side_are_put_together(root):
+    expected = read_gtav(root)
+    for number, sequence in enumerate(("001", "024")):
+        above = root / f"train_{number}/train"
+        shutil.move(root / "train/img" / sequence, above / "img" / sequence)
+        shutil.move(root / "train/bb" / sequence, above / "bb" / sequence)
+    shutil.rmtree(root / "train")
+    table = read_gtav(root)
+    assert table.drop(columns="path").equals(expected.drop(columns="path"))
+    shutil.copytree(root / "train_0", root / "train_2")
+    with pytest.raises(ValueError, match=r"sequence 001 is in .*train_0.* and in .*train_2"):
+        read_gtav(root)
+
+
+@pytest.mark.parametrize("inside", ["bb", "x/train/bb"])
+def test_boxes_apart_from_images(root, tmp_path_factory, inside):
+    expected = read_gtav(root)
+    apart = tmp_path_factory.mktemp("apart")
+    (apart / inside).parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(root / "train/bb", apart / inside)
+    assert read_gtav(root, label_root=apart).equals(expected)
+    with pytest.raises(FileNotFoundError, match=r"no boxes .*data\.label_root"):
+        read_gtav(root)
+
+
 def test_png_frames_are_named_as_split_lists_name_them(tmp_path):
     write(tmp_path / "train", TEXTS, ".png")
     table = read_gtav(tmp_path)
@@ -179,7 +223,7 @@ def test_missing_folders_are_listed(tmp_path, root):
     with pytest.raises(FileNotFoundError, match=r"no GTAV images in .*train/img and img"):
         read_gtav(tmp_path / "nowhere")
     shutil.rmtree(root / "train/bb")
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*bb"):
+    with pytest.raises(FileNotFoundError, match=r"no boxes .*train/bb and bb in .*holds train/; "):
         read_gtav(root)
     shutil.rmtree(root / "train/img")
     (root / "train/bb").mkdir()

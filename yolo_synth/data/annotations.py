@@ -66,17 +66,26 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 EDGES: Final = ["x1", "y1", "x2", "y2"]
 
+MAX_EDGE: Final = 1e9
+"""No edge of a box lies so far from its image, in pixels."""
+
 SPLITS: Final = ("train", "valid", "test")
 """Names of the three parts; a list file is called `train.txt`, `valid.txt` or `test.txt`."""
 
 HOOD_MIN_IMAGES: Final = 10
 """Shortest sequence, in images, in which standing still says something."""
-HOOD_MIN_SHARE: Final = 0.5
-"""Share of a sequence's images in which a hood stands at its place."""
+HOOD_MIN_SHARE: Final = 0.1
+"""Share of a sequence's images in which a hood stands at its place: the camera may change views."""
+HOOD_BREAK: Final = 10
+"""Longest time, in images, for which a hood may lack its box."""
 HOOD_TOLERANCE: Final = 0.05
 """Distance of an edge from its median place, over the image's width or height, that is still."""
 HOOD_BOTTOM: Final = 0.98
 """Height, over the image's, that a box must reach down to, to touch the lower edge."""
+HOOD_TOP: Final = 0.4
+"""Height, over the image's, that a hood stays below: the driver looks over it to the horizon."""
+HOOD_MOVED: Final = 0.25
+"""Share of the comparisons in which the rest of the scene must have changed around a hood."""
 
 
 def box_table(
@@ -103,47 +112,49 @@ def box_table(
             f"two images are called {first['image'].iloc[0]}: {first['path'].iloc[0]} and "
             f"{first['path'].iloc[1]}; keep one of them"
         )
-    edges = boxes[EDGES].to_numpy(np.float64)
+    edges = boxes[EDGES].to_numpy(np.float32)
     rows = boxes["row"].to_numpy(np.int64)
-    wrong = np.flatnonzero(~(np.abs(edges) < 1e9).all(axis=1))
+    wrong = np.flatnonzero(~(np.abs(edges) < MAX_EDGE).all(axis=1))
     if wrong.size:
         path = images["path"].iloc[rows[wrong[0]]]
         raise ValueError(f"{path}: {edges[wrong[0]].tolist()} are not the edges of a box in pixels")
 
-    by_name = np.argsort(images["image"].to_numpy(object), kind="stable")
-    place = np.empty(len(images), np.int64)
-    place[by_name] = np.arange(len(images))
-    without = np.setdiff1d(np.arange(len(images)), rows)
-    order = np.argsort(np.concatenate([place[rows], place[without]]), kind="stable")
-    of_image = np.concatenate([rows, without])[order]
-    of_box = np.concatenate([np.arange(len(boxes)), np.full(len(without), -1)])[order]
+    if not images["image"].is_monotonic_increasing:
+        by_name = np.argsort(images["image"].to_numpy(object), kind="stable")
+        images = images.iloc[by_name]
+        place = np.empty(len(images), np.int64)
+        place[by_name] = np.arange(len(images))
+        rows = place[rows]
+    has_box = np.zeros(len(images), bool)
+    has_box[rows] = True
+    without = np.flatnonzero(~has_box)
+    rows = np.concatenate([rows, without])
+    order = np.argsort(rows, kind="stable")
+    of_image = rows[order]
+    of_box = np.where(order < len(boxes), order, -1)
 
     table = images[["image", "path", "width", "height", "group"]].iloc[of_image]
-    table = table.reset_index(drop=True)
+    table = table.astype({"width": np.int32, "height": np.int32}).reset_index(drop=True)
     for name in ("weather", "scene", "timeofday"):
-        values = images[name].to_numpy()[of_image] if name in images else ""
-        table[name] = pd.Series(values, table.index, dtype="category")
+        known = pd.Categorical(images[name] if name in images else [""] * len(images))
+        table[name] = pd.Categorical.from_codes(known.codes[of_image], dtype=known.dtype)
     category = pd.Categorical(boxes["category"])
     index = np.array([_index(labels, name) for name in category.categories] + [-1], np.int8)
-    codes = np.append(category.codes, -1)[of_box]
+    codes = np.append(category.codes, category.codes.dtype.type(-1))[of_box]
     table["category"] = pd.Categorical.from_codes(codes, dtype=category.dtype)
     table["label"] = index[codes]
     table["instance"] = np.append(boxes["instance"].to_numpy(np.int64), -1)[of_box]
-    table[EDGES] = np.append(edges, [[np.nan] * 4], axis=0)[of_box].astype(np.float32)
-    table["dropped"] = pd.Categorical.from_codes(
-        np.zeros(len(table), np.int8), categories=pd.Index(REASONS)
+    edges = np.append(edges, np.full((1, 4), np.nan, np.float32), axis=0)[of_box]
+    table[EDGES] = edges
+    covers = (np.minimum(edges[:, 2], table["width"]) > np.maximum(edges[:, 0], 0)) & (
+        np.minimum(edges[:, 3], table["height"]) > np.maximum(edges[:, 1], 0)
     )
-    inside = table[EDGES].to_numpy()
-    right, lower = table["width"].to_numpy(), table["height"].to_numpy()
-    empty = (np.minimum(inside[:, 2], right) <= np.maximum(inside[:, 0], 0)) | (
-        np.minimum(inside[:, 3], lower) <= np.maximum(inside[:, 1], 0)
+    dropped = np.select(
+        [of_box < 0, table["label"].to_numpy() < 0, ~covers],
+        [np.int8(REASONS.index(reason)) for reason in ("no box", "label", "degenerate")],
+        np.int8(0),
     )
-    for reason, rows_of_it in (
-        ("no box", of_box < 0),
-        ("label", table["label"].to_numpy() < 0),
-        ("degenerate", empty),
-    ):
-        table = _mark(table, rows_of_it, reason)
+    table["dropped"] = pd.Categorical.from_codes(dropped, categories=pd.Index(REASONS))
     return table[list(COLUMNS)].astype(dict(COLUMNS))
 
 
@@ -172,40 +183,109 @@ def drop_hood(table: pd.DataFrame) -> pd.DataFrame:
     """Mark the hood, or handlebar, of the vehicle that carried the camera ("hood").
 
     GTAV annotates it as an ordinary vehicle. The paper filters it by a rule that it does not tell;
-    ours uses that the camera is fixed to the vehicle. A vehicle's box is a candidate if it touches
-    the lower edge of the image (y2 ≥ 0.98 H) and holds its middle column (x1 < W/2 < x2). In a
-    sequence (`group`) of at least 10 images, all candidates of one instance are marked if in at
-    least half of the sequence's images the instance is a candidate with its other three edges
-    within 5 % of the image's width or height of their median. So a car that is near and cut by the
-    lower edge stays, unless it stands right before the camera for half of a sequence.
+    ours uses that the camera is fixed to the vehicle: **the hood stays while all else goes by**.
 
-    A shorter sequence cannot show what stands still: there every vehicle with y2 > 0.9 H that is
-    wider than 0.8 W is marked.
+    A vehicle's box is a candidate if it touches the lower edge of the image (y2 ≥ 0.98 H), holds its
+    middle column (x1 < W/2 < x2) and lies below the horizon (y1 > 0.4 H). Candidates of a sequence
+    (`group`) of at least 10 images are at one place if their other three edges are within 5 % of the
+    image's width or height of the median, whatever instance they are said to be: numbers change. A
+    time in which a place is taken, without a break of more than 10 images, in at least 10 images and
+    10 % of the sequence's, is a hood's if the rest of the scene changes meanwhile: of all other boxes
+    (of any kind, at least 2 % of H high, that do not touch the lower edge), fewer than a fifth have a
+    box at their place (IoU ≥ 0.7) half of that time later, in at least a quarter of up to 24 such
+    comparisons. So a car that is near and cut by the lower edge stays, however long it stands before
+    the camera, since parked cars and signs stand as long; and a sequence may change between driving,
+    riding and walking.
+
+    Where there is nothing to compare with, and in a shorter sequence, a candidate is marked that is a
+    hood by its shape: y2 > 0.9 H, wider than 0.8 W, and lower than half of the image. What cannot be
+    told from boxes: the hood of a vehicle that stands still almost all of the time is left in, and a car
+    near a standing camera that sees nothing else but moving things is marked.
     """
+    size = table[["width", "height"]].to_numpy(np.float32)
+    edges = table[EDGES].to_numpy() / np.hstack([size, size])
     vehicle = (table["dropped"] == "") & (table["label"] != CLASSES.index("person"))
-    images_of = table.loc[~table["image"].duplicated(), "group"].value_counts()
-    length = table["group"].map(images_of)
-    is_long = length >= HOOD_MIN_IMAGES
+    images, groups = (pd.factorize(table[name])[0] for name in ("image", "group"))
+    hood = np.zeros(len(table), bool)
+    order = np.argsort(groups, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        hood[rows] = _hoods(images[rows], edges[rows], vehicle.to_numpy()[rows])
+    return _mark(table, hood, "hood")
 
-    wide = table["x2"] - table["x1"] > 0.8 * table["width"]
-    low = table["y2"] > 0.9 * table["height"]
 
-    touches = table["y2"] >= HOOD_BOTTOM * table["height"]
-    middle = table["width"] / 2
-    central = (table["x1"] < middle) & (middle < table["x2"])
-    candidates = table[vehicle & is_long & touches & central]
-    who = [candidates["group"], candidates["category"], candidates["instance"]]
-    still = candidates["instance"] >= 0
-    for edge, side in (("x1", "width"), ("x2", "width"), ("y1", "height")):
-        median = candidates.groupby(who, observed=True)[edge].transform("median")
-        still &= (candidates[edge] - median).abs() <= HOOD_TOLERANCE * candidates[side]
-    # An image counts once, even if numbers were given twice in it.
-    still_images = candidates["image"].where(still).groupby(who, observed=True).transform("nunique")
-    stands = still_images >= HOOD_MIN_SHARE * length[candidates.index]
+def _hoods(images: np.ndarray, edges: np.ndarray, vehicle: np.ndarray) -> np.ndarray:
+    """Tell which boxes of one sequence are a hood, bool [boxes].
 
-    hood = vehicle & ~is_long & low & wide
-    hood.loc[candidates.index[stands]] = True
-    return _mark(table, hood.to_numpy(), "hood")
+    Args:
+        images: Number of the image of each box, ascending.
+        edges: x1, y1, x2, y2 over the image's width and height, float32 [boxes, 4].
+        vehicle: Which boxes could be one.
+    """
+    x1, y1, x2, y2 = edges.T
+    shaped = vehicle & (y2 > 0.9) & (y1 > 0.5) & (x2 - x1 > 0.8)
+    length = np.count_nonzero(np.diff(images)) + 1
+    if length < HOOD_MIN_IMAGES:
+        return np.asarray(shaped)
+    hood = np.zeros(len(images), bool)
+    others = (y2 < HOOD_BOTTOM) & (y2 - y1 > 0.02)
+    central = (x1 < 0.5) & (x2 > 0.5)
+    left = np.flatnonzero(vehicle & (y2 >= HOOD_BOTTOM) & (y1 > HOOD_TOP) & central)
+    enough = max(HOOD_MIN_IMAGES, HOOD_MIN_SHARE * length)
+    while len(left) >= enough:
+        distance = _from_commonest_place(edges[left, :3])
+        still = distance <= HOOD_TOLERANCE
+        exactly = images[left[distance <= HOOD_TOLERANCE / 4]]
+        there = left[still]
+        for run in np.split(there, np.flatnonzero(np.diff(images[there]) > HOOD_BREAK) + 1):
+            first, last = images[run[[0, -1]]]
+            if len(np.unique(images[run])) >= enough:
+                at = np.unique(exactly[(first <= exactly) & (exactly <= last)])
+                moved = _moved(at, images[others], edges[others])
+                hood[run] = shaped[run] if moved is None else moved >= HOOD_MOVED
+        left = left[~still]
+    return hood
+
+
+def _from_commonest_place(edges: np.ndarray) -> np.ndarray:
+    """Return how far each of some boxes is from where most of them are [boxes]."""
+    samples = edges[np.linspace(0, len(edges) - 1, min(32, len(edges))).astype(int)]
+    near = np.abs(edges[:, None] - samples).max(axis=2) <= HOOD_TOLERANCE
+    place = np.median(edges[near[:, near.sum(axis=0).argmax()]], axis=0)
+    return np.asarray(np.abs(edges - place).max(axis=1))
+
+
+def _moved(at: np.ndarray, images: np.ndarray, edges: np.ndarray) -> float | None:
+    """Return in which share of comparisons between images the boxes have changed places.
+
+    Args:
+        at: Numbers of the images to compare, each with the one half of the list later, ascending.
+        images: Number of the image of each box, ascending.
+        edges: Of each box, [boxes, 4].
+
+    Returns:
+        The share; None if fewer than three of the comparisons have three boxes to compare.
+    """
+    half = len(at) // 2
+    pairs = np.unique(np.linspace(0, len(at) - half - 1, 24 if half else 0).astype(int))
+    moved = []
+    for pair in pairs:
+        first, second = (
+            edges[slice(*np.searchsorted(images, (image, image + 1)))]
+            for image in (at[pair], at[pair + half])
+        )
+        if len(first) >= 3:
+            stay = np.count_nonzero((_iou(first, second) >= 0.7).any(axis=1))
+            moved.append(stay < 0.2 * len(first))
+    return float(np.mean(moved)) if len(moved) >= 3 else None
+
+
+def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of each two boxes [n, m]."""
+    low = np.maximum(first[:, None, :2], second[:, :2])
+    high = np.minimum(first[:, None, 2:], second[:, 2:])
+    common = (high - low).clip(0).prod(axis=2)
+    area, other = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second))
+    return np.asarray(common / (area[:, None] + other - common))
 
 
 def kept(table: pd.DataFrame) -> pd.DataFrame:
@@ -222,6 +302,20 @@ def count_dropped(table: pd.DataFrame) -> pd.Series[int]:
     """
     counts = table["dropped"].value_counts().reindex(list(REASONS), fill_value=0)
     return counts.rename(index={"": "kept"}).astype("int64")
+
+
+def dropped_by_group(table: pd.DataFrame) -> pd.DataFrame:
+    """Count what became of the rows of each group: a sequence of GTAV, a ride of BDD100K.
+
+    Returns:
+        One row a group, sorted by name (the index, called `group`); int64 columns `images`, "kept"
+        and every reason of `REASONS`, in that order. They count boxes, except `images` and "no
+        box", which counts images. Summed over the groups they are `count_dropped`'s numbers.
+    """
+    counts = pd.crosstab(table["group"], table["dropped"].astype(str))
+    counts = counts.reindex(columns=list(REASONS), fill_value=0).rename(columns={"": "kept"})
+    counts.insert(0, "images", table.groupby("group")["image"].nunique())
+    return counts.rename_axis(columns=None).astype("int64")
 
 
 def read_split(folder: str | Path, images: Collection[str] | None = None) -> dict[str, list[str]]:
@@ -344,4 +438,4 @@ def check_name(name: str, where: str) -> None:
         ValueError: If the name is empty, has a folder in it, or leads out of its folder.
     """
     if name in ("", ".", "..") or re.search(r"[/\\\x00]|^[A-Za-z]:", name):
-        raise ValueError(f"{where}: {name!r} is not the plain name of an image file")
+        raise ValueError(f"{where}: {name[:80]!r} is not the plain name of an image file")

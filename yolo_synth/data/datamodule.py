@@ -343,9 +343,26 @@ class DetectionData(LightningDataModule):
 class BDD100K(DetectionData):
     """Serve BDD100K: real street images (see `bdd100k.read_bdd100k` for its files)."""
 
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        label_root: str | Path | None = None,
+        **settings: Any,  # noqa: ANN401 as DetectionData has them
+    ) -> None:
+        """Store the settings; nothing is read yet.
+
+        Args:
+            root: Folder of the data set.
+            label_root: Where its labels lie, if not in root: a folder, or one file for all images.
+            **settings: Those of `DetectionData`.
+        """
+        super().__init__(root, **settings)
+        self.label_root = label_root
+
     def read(self) -> pd.DataFrame:
         """Read the box table; the paper filters nothing here."""
-        return read_bdd100k(self.root)
+        return read_bdd100k(self.root, self.label_root)
 
 
 class GTAV(DetectionData):
@@ -358,6 +375,7 @@ class GTAV(DetectionData):
         min_area: float = 100.0,
         drop_hood: bool = True,
         columns: Columns = "auto",
+        label_root: str | Path | None = None,
         **settings: Any,  # noqa: ANN401 as DetectionData has them
     ) -> None:
         """Store the settings; nothing is read yet.
@@ -367,16 +385,18 @@ class GTAV(DetectionData):
             min_area: Boxes of fewer square native pixels are left out.
             drop_hood: Whether the hood of the recording vehicle is left out.
             columns: Order of the box files' first two columns; `auto` finds it out.
+            label_root: Folder in which its boxes lie (train/bb), if not in root.
             **settings: Those of `DetectionData`.
         """
         super().__init__(root, **settings)
         self.min_area = min_area
         self.drop_hood = drop_hood
         self.columns: Columns = columns
+        self.label_root = label_root
 
     def read(self) -> pd.DataFrame:
         """Read the box table and mark small boxes and the hood."""
-        table = drop_small(read_gtav(self.root, self.columns), self.min_area)
+        table = drop_small(read_gtav(self.root, self.columns, self.label_root), self.min_area)
         return drop_hood(table) if self.drop_hood else table
 
 

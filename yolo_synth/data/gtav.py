@@ -10,9 +10,9 @@ instance number comes first, so the order is an option.
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -22,10 +22,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from yolo_synth.data.annotations import EDGES, box_table, image_size_if_known
+from yolo_synth.data.annotations import EDGES, MAX_EDGE, box_table, image_size_if_known
+from yolo_synth.data.files import (
+    DEPTH,
+    IMAGES,
+    MANY,
+    Listing,
+    in_parallel,
+    list_folders,
+    look_for,
+    read_file,
+    seen_in,
+)
+from yolo_synth.data.index import Content, indexed
 from yolo_synth.labels import GTAV_CLASSES, GTAV_LABELS
-
-log = logging.getLogger(__name__)
 
 Columns = Literal["auto", "class,instance", "instance,class"]
 
@@ -33,10 +43,16 @@ _NUM_COLUMNS: Final = 28
 _NUM_READ: Final = 6
 _MAX_NUMBER: Final = 2.0**53
 """Whole numbers below this one are exact."""
+_LIMITS: Final = np.array([_MAX_NUMBER] * 2 + [MAX_EDGE] * 4)
 _FIRST_THING: Final = GTAV_CLASSES.index("billboard")
 """Classes before this one are sky, ground, plants and buildings: no objects that are counted."""
 
-_READ: Final = csv.ReadOptions(column_names=[str(column) for column in range(_NUM_COLUMNS)])
+_IMAGE_PLACES: Final = ("train/img", "img")
+_BOX_PLACES: Final = ("train/bb", "bb")
+
+_READ: Final = csv.ReadOptions(
+    column_names=[str(column) for column in range(_NUM_COLUMNS)], use_threads=False
+)
 _PARSE: Final = csv.ParseOptions(quote_char=False, double_quote=False)
 _CONVERT: Final = csv.ConvertOptions(
     include_columns=[str(column) for column in range(_NUM_READ)],
@@ -45,149 +61,194 @@ _CONVERT: Final = csv.ConvertOptions(
 )
 
 
-def read_gtav(root: str | Path, columns: Columns = "auto") -> pd.DataFrame:
+def read_gtav(
+    root: str | Path, columns: Columns = "auto", label_root: str | Path | None = None
+) -> pd.DataFrame:
     """Read the images and boxes of GTAV's training sequences into one box table.
 
-    Images are `train/img/SEQ/SEQ_FRAME.jpg` (or `.png`) and boxes `train/bb/SEQ/SEQ_FRAME.csv`;
-    `root` holds `train/` or is that folder. A PNG is called `.jpg` in the column `image` as well,
-    since that is how split lists name the frame. The frames of a sequence are one video, so their
-    size is read from the first one alone. A frame whose box file is empty or missing has no box,
-    and a box file without frame is left out; they are counted in the log.
+    Images are `train/img/SEQ/SEQ_FRAME.jpg` (or `.png`) and boxes `train/bb/SEQ/SEQ_FRAME.csv`.
+    `root` holds `train/` or is that folder, or holds up to three folders above it, as where each
+    archive was unpacked into a folder of its own: the sequences of all are put together. A PNG is
+    called `.jpg` in the column `image` as well, since that is how split lists name the frame. The
+    frames of a sequence are one video, so their size is read from the first one alone. A frame whose
+    box file is empty or missing has no box, and a box file without frame is left out; they are
+    counted in the log.
 
     With `columns="auto"` the first two columns' order is found from all files together: a class is
     a number from 0 to 31; if that leaves both, it is not sky, ground, plant or building; if that
     leaves both, an instance number does not come twice in a frame.
 
+    The table comes from the index (see `index`) if nothing has changed since it was last read.
+
     Args:
         root: Folder of the data set.
         columns: Order of the first two columns: `class,instance`, `instance,class`, or `auto`.
+        label_root: Folder in which to look for `train/bb`; None looks in `root`.
 
     Returns:
         The box table (see `annotations`), paths relative to `root`; `group` is the sequence.
 
     Raises:
         FileNotFoundError: If there are no images or no box files; says where they were looked for.
-        ValueError: If a box file is malformed (says file and line) or the order cannot be told.
+        ValueError: If a box file is malformed (says file and line), the order cannot be told, or a
+            link leads out of `root`.
     """
     root = Path(root)
-    base = _find(root)
-    folders = sorted(path for path in (base / "img").iterdir() if path.is_dir())
-    sequences = [_read_sequence(folder, base, root) for folder in folders]
-    images = pd.concat([sequence.images for sequence in sequences], ignore_index=True)
-    if images.empty:
-        raise FileNotFoundError(f"no .jpg or .png in the folders of {base / 'img'}")
-    files = [file for sequence in sequences for file in sequence.files]
-    empty, missing, unused = np.sum([s.without for s in sequences], axis=0)
-    if missing == len(files):
+    files = _find(root, root if label_root is None else Path(label_root))
+    options = {"columns": columns, "labels": GTAV_LABELS}
+    listings = [*files.images, *files.boxes]
+    return indexed(root, "gtav", listings, options, partial(_read, root, files, columns))
+
+
+def gtav_box_files(root: str | Path, label_root: str | Path | None = None) -> dict[str, str]:
+    """Return the image that each box file is of, as the box table calls it → the file."""
+    root = Path(root)
+    files = _find(root, root if label_root is None else Path(label_root))
+    return {
+        f"{name[:-4]}.jpg": str(listing.folder / name)
+        for listing in files.boxes
+        for name in listing.names
+    }
+
+
+class _Files(NamedTuple):
+    """The image folders and the box folders of all sequences, each sorted by the sequence."""
+
+    images: tuple[Listing, ...]
+    boxes: tuple[Listing, ...]
+
+
+def _find(root: Path, labels: Path) -> _Files:
+    """Find and list the folders of all sequences."""
+    where = f"and in folders up to {DEPTH} levels below"
+    images = look_for(root, _IMAGE_PLACES, Path.is_dir)
+    if not images:
         raise FileNotFoundError(
-            f"none of the {len(files)} images has a box file; looked for {files[0]}"
+            f"no GTAV images in {root}: looked for the folders {' and '.join(_IMAGE_PLACES)} there "
+            f"{where}; {seen_in(root)}; name the folder that holds train/"
         )
-    rows = np.repeat(np.arange(len(files)), np.concatenate([s.counts for s in sequences]))
-    values = np.concatenate([sequence.values for sequence in sequences])
-    order = _find_order(values[:, :2], rows, root) if columns == "auto" else columns
+    boxes = look_for(labels, _BOX_PLACES, Path.is_dir)
+    if not boxes:
+        raise FileNotFoundError(
+            f"no boxes for the images in {images[0]}: looked for the folders "
+            f"{' and '.join(_BOX_PLACES)} in {labels} {where}; {seen_in(labels)}; unpack the data "
+            "set's bounding boxes there or name their folder (data.label_root)"
+        )
+    sequences = _sequences(images)
+    if not sequences:
+        raise FileNotFoundError(f"no folder of a sequence (001, 002, …) in {images[0]}")
+    of_boxes = _sequences(boxes)
+    known = [of_boxes[name] for name in sequences if name in of_boxes]
+    if not known:
+        raise FileNotFoundError(
+            f"no boxes for the images in {images[0]}: none of its {len(sequences)} sequences has a "
+            f"folder in {boxes[0]}"
+        )
+    return _Files(
+        list_folders(list(sequences.values()), root, IMAGES),
+        list_folders(known, labels, (".csv",)),
+    )
+
+
+def _sequences(folders: list[Path]) -> dict[str, Path]:
+    """Return the sequences' folders by their names, sorted."""
+    found: dict[str, Path] = {}
+    for path in (path for folder in folders for path in folder.iterdir() if path.is_dir()):
+        if path.name in found:
+            raise ValueError(
+                f"sequence {path.name} is in {found[path.name]} and in {path}; keep one of them"
+            )
+        found[path.name] = path
+    return dict(sorted(found.items()))
+
+
+def _read(root: Path, files: _Files, columns: Columns) -> Content:
+    """Read what was found."""
+    boxes_of = {listing.folder.name: listing for listing in files.boxes}
+    listings = [listing for listing in files.images if listing.names]
+    if not listings:
+        above = files.images[0].folder.parent
+        raise FileNotFoundError(f"no .jpg or .png in the folders of {above}")
+    jobs = [_box_files(listing, boxes_of.get(listing.folder.name)) for listing in listings]
+    paths = [path for job in jobs for path in job]
+    there = np.array([bool(path) for path in paths])
+    if not there.any():
+        first = listings[0]
+        looked = files.boxes[0].folder.parent / first.folder.name / f"{_stem(first.names[0])}.csv"
+        raise FileNotFoundError(
+            f"none of the {len(paths)} images has a box file; looked for {looked}"
+        )
+    read = in_parallel(_read_boxes, jobs, "Reading GTAV's boxes", many=len(paths) > MANY)
+    parts = [
+        (*boxes, _images(listing, root)) for listing, boxes in zip(listings, read, strict=True)
+    ]
+    *boxes_of_sequences, of_sequences = zip(*parts, strict=True)
+    counts, pairs, edges = map(np.concatenate, boxes_of_sequences)
+    images = pd.concat(of_sequences, ignore_index=True)
+    rows = np.repeat(np.arange(len(paths)), counts)
+    order = _find_order(pairs, rows, root) if columns == "auto" else columns
     class_column = order.split(",").index("class")
-    _check_classes(values[:, class_column], class_column, rows, files)
-    boxes = pd.DataFrame(values[:, 2:], columns=EDGES)
+    _check_classes(pairs[:, class_column], class_column, rows, paths)
+    boxes = pd.DataFrame(edges, columns=EDGES)
     boxes["row"] = rows
     boxes["category"] = pd.Categorical.from_codes(
-        values[:, class_column].astype(np.int8), categories=pd.Index(GTAV_CLASSES)
+        pairs[:, class_column].astype(np.int8), categories=pd.Index(GTAV_CLASSES)
     )
-    boxes["instance"] = values[:, 1 - class_column].astype(np.int64)
-    log.info(
-        "GTAV in %s: %d sequences, %d images, %d boxes (columns %s); %d images have an empty and "
-        "%d no box file and count as images without objects, %d box files have no image",
-        *(root, images["group"].nunique(), len(files), len(boxes), order, empty, missing, unused),
+    boxes["instance"] = pairs[:, 1 - class_column]
+    unused = sum(len(listing.names) for listing in files.boxes) - there.sum()
+    summary = (
+        f"GTAV in {root}: {len(listings)} sequences, {len(images)} images, {len(boxes)} boxes "
+        f"(columns {order}); {(there & (counts == 0)).sum()} images have an empty and "
+        f"{(~there).sum()} no box file and count as images without objects, {unused} box files have "
+        "no image"
     )
-    return box_table(images, boxes, GTAV_LABELS)
+    return Content(box_table(images, boxes, GTAV_LABELS), summary)
 
 
-class _Sequence(NamedTuple):
-    """What a sequence's folders hold.
-
-    Attributes:
-        images: One row an image, as `box_table` takes them.
-        files: Box file of each image, whether it is there or not.
-        counts: Number of boxes of each image, int64 [images].
-        values: First six columns of all boxes, float64 [boxes, 6].
-        without: Number of images with an empty and with no box file, and of files without image.
-    """
-
-    images: pd.DataFrame
-    files: list[str]
-    counts: NDArray[np.int64]
-    values: NDArray[np.float64]
-    without: tuple[int, int, int]
-
-
-def _read_sequence(folder: Path, base: Path, root: Path) -> _Sequence:
-    """Read one folder of `img` and its namesake of `bb`."""
-    frames = _frames(folder)
-    box_folder = base / "bb" / folder.name
-    texts = _read_files(box_folder)
-    of_frames = [texts.get(stem) for stem, _ in frames]
-    files = [f"{box_folder}{os.sep}{stem}.csv" for stem, _ in frames]  # a Path each takes longer
-    sizes = (image_size_if_known(folder / "".join(frame)) for frame in frames)
+def _images(listing: Listing, root: Path) -> pd.DataFrame:
+    """Return one row an image of a sequence, as `box_table` takes them."""
+    above = listing.folder.relative_to(root).as_posix()
+    sizes = (image_size_if_known(listing.folder / name) for name in listing.names)
     width, height = next((size for size in sizes if size != (0, 0)), (0, 0))
-    above = folder.relative_to(root).as_posix()
-    images = pd.DataFrame(
+    return pd.DataFrame(
         {
-            "image": [f"{stem}.jpg" for stem, _ in frames],
-            "path": [f"{above}/{stem}{suffix}" for stem, suffix in frames],
+            "image": [f"{_stem(name)}.jpg" for name in listing.names],
+            "path": [f"{above}/{name}" for name in listing.names],
             "width": width,
             "height": height,
-            "group": folder.name,
+            "group": listing.folder.name,
         }
     )
-    counts, values = _parse([text or b"" for text in of_frames], files)
-    without = (
-        sum(text is not None and not text.strip() for text in of_frames),
-        sum(text is None for text in of_frames),
-        len(texts.keys() - {stem for stem, _ in frames}),
-    )
-    return _Sequence(images, files, counts, values, without)
 
 
-def _find(root: Path) -> Path:
-    """Return the folder that holds `img` and `bb`."""
-    for base in (root / "train", root):
-        if (base / "img").is_dir():
-            if not (base / "bb").is_dir():
-                raise FileNotFoundError(
-                    f"no boxes for the images in {base / 'img'}: there is no folder {base / 'bb'}; "
-                    "unpack the data set's bounding boxes there"
-                )
-            if not any(path.is_dir() for path in (base / "img").iterdir()):
-                raise FileNotFoundError(f"no folder of a sequence (001, 002, …) in {base / 'img'}")
-            return base
-    raise FileNotFoundError(
-        f"no GTAV images in {root}: looked for the folders train/img and img; name the folder that "
-        "holds train/"
-    )
+def _stem(name: str) -> str:
+    return name[: name.rindex(".")]
 
 
-def _frames(folder: Path) -> list[tuple[str, str]]:
-    """List a sequence's frames as (stem, suffix), in order."""
-    with os.scandir(folder) as entries:
-        names = [os.path.splitext(entry.name) for entry in entries]  # noqa: PTH122 many files
-    wanted = (".jpg", ".png")
-    return sorted(name for name in names if name[1].lower() in wanted and name[0][0] != ".")
+def _box_files(images: Listing, boxes: Listing | None) -> list[str]:
+    """Return the box file of each image of a sequence, "" for one that has none."""
+    if boxes is None:
+        return [""] * len(images.names)
+    there, above = set(boxes.names), f"{boxes.folder}{os.sep}"  # a Path each takes longer
+    names = [f"{_stem(name)}.csv" for name in images.names]
+    return [above + name if name in there else "" for name in names]
 
 
-def _read_files(folder: Path) -> dict[str, bytes]:
-    """Read all box files of a sequence; a folder that is not there has none."""
-    if not folder.is_dir():
-        return {}
-    texts = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(".csv"):
-                with open(entry.path, "rb", buffering=0) as stream:  # noqa: PTH123 many files
-                    texts[entry.name[:-4]] = stream.read()
-    return texts
+_Boxes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+"""Number of boxes of each file [files], their first two columns [boxes, 2] and edges [boxes, 4]."""
 
 
-def _parse(texts: list[bytes], files: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Parse the box files of a sequence at once.
+def _read_boxes(files: Sequence[str]) -> _Boxes:
+    """Read the box files of a sequence."""
+    texts = [read_file(file) if file else b"" for file in files]
+    counts, values = _parse(texts, files)
+    return counts, values[:, :2].astype(np.int64), values[:, 2:].astype(np.float32)
+
+
+def _parse(
+    texts: Sequence[bytes], files: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Parse box files, all at once if nothing is odd about them.
 
     Args:
         texts: Contents of the files.
@@ -208,13 +269,13 @@ def _parse(texts: list[bytes], files: list[str]) -> tuple[NDArray[np.int64], NDA
         return _parse_slowly(texts, files)
     values = np.column_stack([column.to_numpy() for column in table.columns])
     plain = len(values) == counts.sum() and b"\r" not in joined
-    if plain and (np.abs(values) < _MAX_NUMBER).all() and (values[:, :2] % 1 == 0).all():
+    if plain and (np.abs(values) < _LIMITS).all() and (values[:, :2] % 1 == 0).all():
         return counts, values
     return _parse_slowly(texts, files)
 
 
 def _parse_slowly(
-    texts: list[bytes], files: list[str]
+    texts: Sequence[bytes], files: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Parse box files line by line, past blank lines, and name the line that is wrong."""
     counts: list[int] = []
@@ -238,11 +299,11 @@ def _parse_line(line: bytes, where: str) -> list[float]:
         numbers = [float(field) for field in fields[:_NUM_READ]]
     except ValueError:
         numbers = []
-    in_range = numbers and all(abs(number) < _MAX_NUMBER for number in numbers)
+    in_range = numbers and (np.abs(numbers) < _LIMITS).all()
     if not in_range or not all(number.is_integer() for number in numbers[:2]):
         first = b",".join(fields[:_NUM_READ]).decode("utf-8", "replace")
         raise ValueError(
-            f"{where}: {first!r} is not class, instance (whole numbers), left, top, right, bottom"
+            f"{where}: {first[:80]!r} is not class, instance (whole numbers), left, top, right, bottom"
         )
     return numbers
 

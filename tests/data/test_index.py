@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from yolo_synth.data import bdd100k, files, gtav
+from yolo_synth.data.bdd100k import read_bdd100k
+from yolo_synth.data.datamodule import BDD100K, GTAV
+from yolo_synth.data.gtav import read_gtav
+
+READERS = {"bdd100k": (bdd100k, read_bdd100k), "gtav": (gtav, read_gtav)}
+
+
+@pytest.fixture(params=READERS)
+def data(request, tiny_root, tmp_path, monkeypatch):
+    """Copy a drawn data set, with its reader and the number of times that it has really read."""
+    name = request.param
+    module, read = READERS[name]
+    root = tmp_path / name
+    shutil.copytree(tiny_root / name, root, ignore=shutil.ignore_patterns(".yolo_synth"))
+    readings = []
+    really = module._read
+    monkeypatch.setattr(module, "_read", lambda *args: readings.append(1) or really(*args))
+    return root, read, readings
+
+
+def index_of(root):
+    (file,) = (root / ".yolo_synth").iterdir()
+    return file
+
+
+def test_a_second_start_gives_the_same_table_from_the_index(data, caplog):
+    root, read, readings = data
+    with caplog.at_level("INFO", "yolo_synth"):
+        first = read(root)
+        second = read(str(root))
+    assert len(readings) == 1
+    pd.testing.assert_frame_equal(first, second)
+    lines = [record.message for record in caplog.records]
+    assert lines[0] == lines[1], "what the reader saw is said at every start"
+    assert "images have" in lines[0]
+
+
+def test_data_modules_start_from_the_index(data):
+    root, _, readings = data
+    module = {"bdd100k": BDD100K, "gtav": GTAV}[root.name]
+    for _ in range(2):
+        module(root, image_size=64).prepare_data()
+    assert len(readings) == 1
+
+
+def some(root, *ends):
+    return sorted(path for path in root.rglob("*") if path.suffix in ends)
+
+
+def test_a_copy_has_the_index_with_it(data, tmp_path):
+    root, read, readings = data
+    first = read(root)
+    shutil.copytree(root, tmp_path / "copy")  # keeps the times, as rsync -a does
+    pd.testing.assert_frame_equal(read(tmp_path / "copy"), first)
+    assert len(readings) == 1
+
+
+def edit(path):
+    """Change one digit, so that the length stays."""
+    text = path.read_text()
+    place = next(i for i, letter in enumerate(text) if letter == "1")
+    path.write_text(text[:place] + "2" + text[place + 1 :])
+
+
+def replace(path):
+    Image.new("RGB", (10, 10)).save(path)
+
+
+def add(path):
+    shutil.copy(path, path.with_stem(path.stem + "0"))
+
+
+CHANGES = [
+    (edit, ".json", ".csv"),
+    (replace, ".jpg"),
+    (add, ".jpg"),
+    (Path.unlink, ".jpg"),
+    (add, ".csv"),
+    (Path.unlink, ".csv"),
+]
+
+
+def _id(value):
+    return getattr(value, "__name__", str(value))
+
+
+@pytest.mark.parametrize(("change", "ends"), [(c, e) for c, *e in CHANGES], ids=_id)
+def test_a_change_is_noticed(data, change, ends):
+    root, read, readings = data
+    read(root)
+    found = [path for path in some(root, *ends) if path.stat().st_size]
+    if not found:
+        pytest.skip("BDD100K has no CSV")
+    change(found[-1])
+    again = read(root)
+    assert len(readings) == 2
+    index_of(root).unlink()
+    pd.testing.assert_frame_equal(read(root), again)
+
+
+def test_other_options_and_another_reader_have_another_table(tiny_root, tmp_path, monkeypatch):
+    root = tmp_path / "gtav"
+    shutil.copytree(tiny_root / "gtav", root, ignore=shutil.ignore_patterns(".yolo_synth"))
+    table = read_gtav(root)
+    with pytest.raises(ValueError, match="in column 1 is not one"):
+        read_gtav(root, "instance,class")
+    pd.testing.assert_frame_equal(read_gtav(root, "class,instance"), table)
+    assert len(list((root / ".yolo_synth").iterdir())) == 2
+    readings = []
+    really = gtav._read
+    monkeypatch.setattr(gtav, "_read", lambda *args: readings.append(1) or really(*args))
+    read_gtav(root)
+    assert not readings
+    monkeypatch.setattr("inspect.getsource", lambda module: "another program")
+    read_gtav(root)
+    assert readings
+
+
+@pytest.mark.parametrize("harm", ["cut", "garbage", "empty", "foreign"])
+def test_a_damaged_index_is_made_anew(data, harm, caplog):
+    root, read, readings = data
+    first = read(root)
+    file = index_of(root)
+    if harm == "foreign":
+        pd.DataFrame({"a": [1]}).to_parquet(file)
+    else:
+        content = file.read_bytes()
+        file.write_bytes(
+            {"cut": content[: len(content) // 2], "garbage": b"PAR1" * 9}.get(harm, b"")
+        )
+    pd.testing.assert_frame_equal(read(root), first)
+    assert len(readings) == 2
+    assert "is damaged and made anew" in caplog.text
+    read(root)
+    assert len(readings) == 2
+
+
+def test_a_folder_that_cannot_be_written_has_its_index_in_the_cache_folder(
+    data, tmp_path, monkeypatch
+):
+    root, read, readings = data
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
+    (root / ".yolo_synth").write_text("in the way")  # root may write anywhere, so no chmod
+    first = read(root)
+    pd.testing.assert_frame_equal(read(root), first)
+    assert len(readings) == 1
+    assert [path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [
+        ".parquet"
+    ]
+
+
+def test_where_nothing_can_be_written_it_is_said_and_the_table_comes_all_the_same(
+    data, tmp_path, monkeypatch, caplog
+):
+    root, read, readings = data
+    (root / ".yolo_synth").write_text("in the way")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: root / ".yolo_synth" / name)
+    pd.testing.assert_frame_equal(read(root), read(root))
+    assert len(readings) == 2
+    assert "no index could be written" in caplog.text
+
+
+def test_nothing_half_written_is_left(data, monkeypatch):
+    root, read, _ = data
+
+    def full(table, place, **options):
+        place.write_bytes(b"PAR1")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("yolo_synth.data.index.parquet.write_table", full)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: root / ".yolo_synth" / name)
+    read(root)
+    assert not [path for path in (root / ".yolo_synth").rglob("*") if path.is_file()]
+
+
+START = """
+import hashlib, pathlib, sys
+from yolo_synth import read_gtav
+
+root = pathlib.Path(sys.argv[1])
+for _ in range(8):
+    for file in (root / ".yolo_synth").glob("*.parquet"):
+        file.unlink(missing_ok=True)
+    print(hashlib.md5(read_gtav(root).to_csv().encode()).hexdigest())
+"""
+
+
+def test_processes_that_start_at_once_do_not_break_each_other(tiny_root, tmp_path):
+    root = tmp_path / "gtav"
+    shutil.copytree(tiny_root / "gtav", root, ignore=shutil.ignore_patterns(".yolo_synth"))
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", START, str(root)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=60) for process in running]
+    assert all(process.returncode == 0 for process in running), said
+    assert len({line for out, _ in said for line in out.splitlines()}) == 1
+    assert [path.suffix for path in (root / ".yolo_synth").iterdir()] == [".parquet"]
+
+
+def test_many_files_are_read_in_several_processes_to_the_same_table(data, monkeypatch):
+    root, read, readings = data
+    alone = read(root)
+    index_of(root).unlink()
+    started = []
+    pool = files.ProcessPoolExecutor
+    monkeypatch.setattr(files, "ProcessPoolExecutor", lambda n: started.append(n) or pool(n))
+    monkeypatch.setattr(files, "_cores", lambda: 2)
+    for module in (bdd100k, gtav):
+        monkeypatch.setattr(module, "MANY", 1)
+    pd.testing.assert_frame_equal(read(root), alone)
+    assert started
+    assert len(readings) == 2
+
+
+def test_an_error_in_another_process_is_the_same_error(tiny_root, tmp_path, monkeypatch):
+    root = tmp_path / "gtav"
+    shutil.copytree(tiny_root / "gtav", root, ignore=shutil.ignore_patterns(".yolo_synth"))
+    monkeypatch.setattr(files, "_cores", lambda: 2)
+    monkeypatch.setattr(gtav, "MANY", 1)
+    file = some(root, ".csv")[-1]
+    file.write_text("24,1\n")
+    with pytest.raises(ValueError, match=rf"^{file} line 1: 2 columns instead of 28"):
+        read_gtav(root)

@@ -1,0 +1,133 @@
+"""The index: a box table on disk, so that label files are read once and not at every start.
+
+It is a Parquet file in the folder `.yolo_synth` of the data set or, if that cannot be written, in the
+user's cache folder. It holds what it was made from: names, lengths and times of change of all files,
+options, and the reader's code. If any of that differs, the files are read again; only a file that is
+replaced by another of the same name, length and time passes unnoticed. It can be deleted at any time.
+
+A file comes into its place whole, by renaming, so any number of processes may read and write at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pandas as pd
+import platformdirs
+import pyarrow as pa
+from pyarrow import parquet
+
+from yolo_synth import labels
+from yolo_synth.data import annotations as box_tables
+from yolo_synth.data import files
+from yolo_synth.data.files import Listing
+
+log = logging.getLogger(__name__)
+
+FOLDER: Final = ".yolo_synth"
+_KEY: Final = b"yolo_synth"
+_REPEATING: Final = [
+    name for name in box_tables.COLUMNS if name not in ("instance", *box_tables.EDGES)
+]
+
+
+class Content(NamedTuple):
+    """What a reader makes of its files: the box table, and a line for the log on what it saw."""
+
+    table: pd.DataFrame
+    summary: str
+
+
+def indexed(
+    root: Path,
+    name: str,
+    listings: Iterable[Listing],
+    options: Mapping[str, object],
+    read: Callable[[], Content],
+) -> pd.DataFrame:
+    """Return a data set's box table from its index, or read it and write the index.
+
+    Args:
+        root: Folder of the data set.
+        name: What the data set is called, in messages and in the index's file name.
+        listings: All files that are read. They are listed before they are read, so a change in
+            between is noticed next time.
+        options: Whatever else the table depends on.
+        read: Reads the files.
+
+    Returns:
+        The box table. Its summary is logged in either case.
+    """
+    code = (labels, box_tables, files, sys.modules[read.__module__])
+    made_from = {
+        "files": _digest(*(listing.digest(root) for listing in listings)),
+        "options": repr(sorted(options.items())),
+        "code": _digest(*(inspect.getsource(module) for module in code)),
+    }
+    file_name = f"{name}-{_digest(made_from['options'])[:8]}.parquet"
+    places = (root / FOLDER / file_name, _cache(root) / file_name)
+    for place in places:
+        content = _load(place, made_from)
+        if content is not None:
+            break
+    else:
+        content = read()
+        _save(places, content, made_from)
+    log.info("%s", content.summary)
+    return content.table
+
+
+def _cache(root: Path) -> Path:
+    """Return the folder for the index of a data set that cannot be written to."""
+    return platformdirs.user_cache_path("yolo_synth") / "index" / _digest(os.path.realpath(root))
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).hexdigest()
+
+
+def _load(place: Path, made_from: Mapping[str, str]) -> Content | None:
+    """Read an index; None if there is none that is whole and made from these files."""
+    if not place.is_file():
+        return None
+    try:
+        file = parquet.ParquetFile(place)
+        record = json.loads(file.schema_arrow.metadata[_KEY])
+        if record["made_from"] != made_from:
+            return None
+        return Content(file.read().to_pandas(), record["summary"])
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        log.warning("the index %s is damaged and made anew (%s)", place, error)
+        return None
+
+
+def _save(places: Iterable[Path], content: Content, made_from: Mapping[str, str]) -> None:
+    """Write an index to the first of the places that can be written to."""
+    table = pa.Table.from_pandas(content.table, preserve_index=False)
+    record = json.dumps({"made_from": made_from, "summary": content.summary})
+    table = table.replace_schema_metadata({**table.schema.metadata, _KEY: record.encode()})
+    for place in places:
+        part = place.with_name(f"{place.name}.{uuid.uuid4().hex}.part")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            parquet.write_table(
+                table, part, use_dictionary=_REPEATING, compression="lz4", write_statistics=False
+            )
+            part.replace(place)
+        except OSError as error:
+            log.debug("no index in %s: %s", place, error)
+            with suppress(OSError):
+                part.unlink()
+        else:
+            return
+    log.warning("no index could be written, to %s: the next start reads all files again", place)
