@@ -33,6 +33,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from yolo_synth.data.bdd100k import read_bdd100k
+from yolo_synth.data.gtav import read_gtav
+
 SETS = {"BDD100K": "bdd100k", "GTAV": "gtav"}
 KINDS = ("bare reading", "first index", "second start", "data module")
 
@@ -120,9 +123,14 @@ def label_folders(root: Path) -> list[Path]:
 
 def measure(data: str, kind: str, root: Path) -> dict[str, float]:
     """Do one thing in this process and return what it took."""
-    from yolo_synth.data.bdd100k import read_bdd100k
-    from yolo_synth.data.datamodule import BDD100K, GTAV
-    from yolo_synth.data.gtav import read_gtav
+    load = {"BDD100K": read_bdd100k, "GTAV": read_gtav}[data]
+    if kind == "data module":
+        from yolo_synth.data import datamodule  # which brings PyTorch, half a gigabyte
+
+        def load(root: Path) -> None:
+            module = getattr(datamodule, data)(root)
+            module.prepare_data()
+            module.setup()
 
     if kind == "first index":
         shutil.rmtree(root / ".yolo_synth", ignore_errors=True)
@@ -134,12 +142,8 @@ def measure(data: str, kind: str, root: Path) -> dict[str, float]:
                     with open(entry.path, "rb") as stream:  # noqa: PTH123 nothing but reading
                         while stream.read(1 << 24):
                             pass
-    elif kind == "data module":
-        module = {"BDD100K": BDD100K, "GTAV": GTAV}[data](root)
-        module.prepare_data()
-        module.setup()
     else:
-        {"BDD100K": read_bdd100k, "GTAV": read_gtav}[data](root)
+        load(root)
     wall, cpu = time.perf_counter() - start, _cpu() - before
     own, helper = (
         resource.getrusage(who).ru_maxrss / 2**20
