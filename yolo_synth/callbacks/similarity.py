@@ -70,7 +70,7 @@ class Similarity(Callback):
         result = compare(
             (run.name, run.network()),
             self._reference(run),
-            probe_of(trainer, self.images, self.size, self.split),
+            self._probe(run, trainer),
         )
         folder = run.folder / "similarity" / folder_name(result.names[1], result.probe)
         result.write(folder)
@@ -79,18 +79,17 @@ class Similarity(Callback):
             if isinstance(logger, WandbLogger):
                 log_to_wandb(logger, result)
 
+    def _probe(self, run: runs.Run, trainer: Trainer) -> Probe:
+        """Return images of the trainer's own data."""
+        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning, not declared
+        batch, names = data.probe(self.split, self.images, self.size)
+        return Probe(batch, names, runs.source_name(run.config["data"], self.split))
+
     def _reference(self, run: runs.Run) -> tuple[str, YOLOv3]:
         if self.reference is None:
             return "initial state", run.network(runs.INITIAL)
         other = runs.read_run(self.reference)
         return other.name, other.network()
-
-
-def probe_of(trainer: Trainer, images: int, size: int, split: str) -> Probe:
-    """Return images of the trainer's own data."""
-    data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning, not declared
-    batch, names = data.probe(split, images, size)
-    return Probe(batch, names, f"{type(data).__name__} {split}")
 
 
 def _percentages(result: Comparison) -> str:

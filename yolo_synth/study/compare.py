@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from yolo_synth.comparison import Probe, compare, folder_name
 from yolo_synth.data.datamodule import DetectionData
-from yolo_synth.runs import Run, data_module, read_run
+from yolo_synth.runs import Run, data_module, read_data, read_run, source_name
 
 
 def compare_runs(
@@ -50,9 +48,7 @@ def compare_runs(
 
 def probe_images(run: Run, images: int, size: int, split: str, data: str | None) -> Probe:
     """Return images of a run's own data set, or of the one that a file names."""
-    if data is not None and not Path(data).is_file():
-        raise FileNotFoundError(f"{data}: no such file; try experiments/data/bdd100k.yaml")
-    config = run.config["data"] if data is None else yaml.safe_load(Path(data).read_text())
+    config = run.config["data"] if data is None else read_data(data)
     module = data_module(config)
     if not isinstance(module, DetectionData):
         raise ValueError(
@@ -60,4 +56,4 @@ def probe_images(run: Run, images: int, size: int, split: str, data: str | None)
         )
     module.prepare_data()
     batch, names = module.probe(split, images, size)
-    return Probe(batch, names, f"{type(module).__name__} {split}")
+    return Probe(batch, names, source_name(config, split))
