@@ -21,7 +21,7 @@ MAY_KNOW = {
     "detector": {"labels", "boxes", "yolov3", "torch", "torchmetrics", "lightning"},
     "data": {
         *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "albumentations"),
-        *("PIL", "msgspec", "pyarrow"),
+        *("PIL", "msgspec", "pyarrow", "tqdm"),
     },
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
     "runs": {"detector", "yolov3", "lightning", "yaml"},

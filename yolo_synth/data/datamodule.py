@@ -440,7 +440,7 @@ class COCO(DetectionData):
     def parts(self, images: pd.DataFrame) -> pd.Series[str]:
         """Return which split each image's JSON file is of."""
         splits = split_of_images(self.root, self.annotations, self.images)
-        return images["path"].map(splits).fillna("")
+        return images["path"].map(lambda path: splits.get(path, ""))
 
 
 class YOLO(DetectionData):

@@ -156,10 +156,8 @@ def _parse(line: bytes, names: Mapping[int, str], where: str) -> tuple[int, tupl
             f"{where}: {text!r} is not a class number and centre x, centre y, width, height"
         )
     if category not in names:
-        raise ValueError(
-            f"{where}: there is no class {category}; data.yaml names {min(names, default=0)}"
-            f" to {max(names, default=-1)}"
-        )
+        known = ", ".join(map(str, names))
+        raise ValueError(f"{where}: there is no class {category}; data.yaml names {known}")
     if not all(0 <= value <= 1 for value in place):
         raise ValueError(
             f"{where}: {place} are not numbers from 0 to 1, as places over the image's size are"
