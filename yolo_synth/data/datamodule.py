@@ -312,19 +312,16 @@ class DetectionData(LightningDataModule):
         )
 
     def _log_shared_groups(self) -> None:
-        images = self.table.drop_duplicates("image")
-        groups = dict(zip(images["image"], images["group"], strict=True))
+        rows = self.table.drop_duplicates("image")
+        groups = dict(zip(rows["image"], rows["group"], strict=True))
         shared = shared_groups(groups, {split: self.names(split) for split in SPLITS})
         if shared:
-            texts = [
-                f"{entry.images:,} of {entry.of:,} {entry.part} images are of {entry.groups:,} groups "
-                "(videos or rides) that are trained on too"
-                for entry in shared
-            ]
+            images = " and ".join(f"{one.images:,} of {one.of:,} {one.part}" for one in shared)
+            numbers = " and ".join(f"{one.groups:,}" for one in shared)
             log.warning(
-                "%s: %s, so near-duplicates may be on both sides; data.split_by group or part avoids "
-                "that",
-                *(type(self).__name__, " and ".join(texts)),
+                "%s: %s images are of videos or rides that are trained on too (%s of them), so there may "
+                "be near-duplicates on both sides; data.split_by group or part, without splits, avoids it",
+                *(type(self).__name__, images, numbers),
             )
 
 
