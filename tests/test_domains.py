@@ -143,4 +143,5 @@ def test_a_wrong_option_is_answered_in_one_line(tiny_root, tmp_path, options, me
     assert main(fit_arguments(tiny_root, tmp_path / "runs", "BDD100K", *options)) == 2
     [error] = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert message in error
+    assert len(error) < 300, "the reason alone, without all other options"
     assert not (tmp_path / "runs").exists()

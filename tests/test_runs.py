@@ -71,6 +71,11 @@ def test_a_mixture_is_tested_on_its_parts():
         "Real": data("BDD100K", root="x", resize="stretch"),
         "Sim": data("COCO", domain="Sim", resize="stretch"),
     }
+    alike = data("Mixed", parts={"a": data("COCO", root="x"), "b": data("COCO", root="y")})
+    assert runs.test_domains(alike) == {
+        "COCO": data("COCO", root="x"),
+        "COCO-b": data("COCO", root="y"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -290,4 +290,8 @@ def one_line(error: Exception) -> str:
     text = str(error).strip()
     if "Original Traceback" in text:
         text = re.split(r"\n\w*(?:Error|Exception): ", text)[-1]
+    # The parser tries a data module's options, then null, and reports both, with all that was given.
+    tried = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", text, re.DOTALL)
+    if tried:
+        text = tried[1]
     return " ".join(text.split())

@@ -72,16 +72,19 @@ def source_name(data: Config, split: str) -> str:
 def test_domains(data: Config) -> dict[str, Config]:
     """Return the domains of a configuration's test images, and the data configuration of each.
 
-    A mixture has those of its parts, resized as the mixture is; other data have one.
+    A mixture has those of its parts, resized as the mixture is; where two have one name, the second's
+    gets that of the part. Other data have one domain.
     """
     settings = _init_args(data)
     if "parts" not in settings:
         return {domain_name(data, "test"): data}
     resize = {"resize": settings["resize"]} if "resize" in settings else {}
-    return {
-        domain_name(part, "test"): {**part, "init_args": {**_init_args(part), **resize}}
-        for part in settings["parts"].values()
-    }
+    domains: dict[str, Config] = {}
+    for name, part in settings["parts"].items():
+        domain = domain_name(part, "test")
+        key = f"{domain}-{name}" if domain in domains else domain
+        domains[key] = {**part, "init_args": {**_init_args(part), **resize}}
+    return domains
 
 
 def _class_name(data: Config) -> str:

@@ -226,6 +226,7 @@ def test_conditions_hold_for_training_test_and_probes(street):
     ("settings", "message"),
     [
         ({"split_by": "group"}, r"data\.splits \(.*\) and data\.split_by \(group\) are both given"),
+        ({"domain": "a/b"}, "data.domain: 'a/b' is no name of letters, digits"),
         (
             {"where": {"day": ["night"]}},
             "'day' is no attribute of an image; there are weather, scene",

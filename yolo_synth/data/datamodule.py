@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -112,7 +113,7 @@ class DetectionData(LightningDataModule):
 
         Raises:
             ValueError: If the network cannot take images of that size, if a condition is about no
-                attribute, or if both `splits` and `split_by` are given.
+                attribute, if both `splits` and `split_by` are given, or if `domain` is no name.
         """
         super().__init__()
         if image_size < 32 or image_size % 32:
@@ -122,6 +123,8 @@ class DetectionData(LightningDataModule):
                 f"data.splits ({splits}) and data.split_by ({split_by}) are both given: choose one, "
                 "the other is null"
             )
+        if domain is not None and not re.fullmatch(r"\w[\w+.-]*", domain):
+            raise ValueError(f"data.domain: {domain!r} is no name of letters, digits, - _ + and .")
         check_where(where or {})
         self.root = Path(root)
         self.splits = None if splits is None else Path(splits)

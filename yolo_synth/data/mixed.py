@@ -13,7 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from yolo_synth.data.annotations import COLUMNS, SPLITS
-from yolo_synth.data.datamodule import DetectionData, TrainSampler
+from yolo_synth.data.datamodule import DetectionData, TrainSampler, log
 
 
 class Mixed(DetectionData):
@@ -51,7 +51,13 @@ class Mixed(DetectionData):
                 or shares or target do not go with the parts.
         """
         super().__init__(
-            ".", splits=None, split_seed=0, split_by=None, image_size=image_size, **settings
+            ".",
+            splits=None,
+            split_seed=0,
+            split_by=None,
+            where=None,
+            image_size=image_size,
+            **settings,
         )
         _check(parts, shares, target)
         self.sets = parts
@@ -91,7 +97,8 @@ class Mixed(DetectionData):
     def _log_counts(self) -> None:
         for part in self.sets.values():
             part._log_counts()
-        super()._log_counts()
+        drawn, each = len(self.train_sampler(1, 0, 0)), len(self.names("train"))
+        log.info("Mixed: an epoch has %d of the %d training images of all parts", drawn, each)
 
 
 class SharesSampler(TrainSampler):
