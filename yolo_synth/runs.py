@@ -177,13 +177,20 @@ class Run:
 
 
 def data_module(config: Config, **changes: Any) -> LightningDataModule:  # noqa: ANN401
-    """Build a data module from `{class_path, init_args}`, with some of the options changed."""
+    """Build a data module from `{class_path, init_args}`, with some of the options changed.
+
+    Raises:
+        ValueError: If there is no such class, or it has no such option.
+    """
     settings = {**_init_args(config), **changes}
     if "parts" in settings:
         settings["parts"] = {name: data_module(part) for name, part in settings["parts"].items()}
-    module: LightningDataModule = instantiate_class(
-        (), {"class_path": config["class_path"], "init_args": settings}
-    )
+    try:
+        module: LightningDataModule = instantiate_class(
+            (), {"class_path": config["class_path"], "init_args": settings}
+        )
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"{config['class_path']} cannot be the data: {error}") from error
     return module
 
 

@@ -144,7 +144,7 @@ def swap(values, key, number, **changes):
         (swap(TRAIN, "annotations", 1, bbox=[1, 2, 3]), r"\$.annotations\[1\].bbox"),
         (swap(TRAIN, "annotations", 1, image_id=99), "annotation 1: no image has the id 99"),
         (swap(TRAIN, "annotations", 1, category_id=99), "annotation 1: no category has the id 99"),
-        (swap(TRAIN, "annotations", 0, bbox=[1e300, 0, 1e308, 1]), "not the edges of a box"),
+        (swap(TRAIN, "annotations", 0, bbox=[1e300, 0, 1e308, 1]), r"annotation 0: .*1e\+300.* are no box"),
         (swap(TRAIN, "images", 1, id=11), "image 1: another one has the id 11"),
         (swap(TRAIN, "images", 1, width=0), r"\$.images\[1\].width"),
         (swap(TRAIN, "images", 0, file_name="../../secret.png"), "'../../secret.png' is not the path"),

@@ -36,6 +36,7 @@ _FILES: Final = (
 )
 _FOLDERS: Final = (".", "images", "{part}", "images/{part}", "{part}2017", "images/{part}2017")
 
+_MAX_EDGE: Final = 1e9
 _CROWD: Final = " (crowd)"
 
 _Side = Annotated[int, msgspec.Meta(gt=0, lt=1 << 20)]
@@ -238,9 +239,11 @@ def _read(content: _Annotations, file: Path, folder: Path, root: Path) -> _Found
         ):
             if key not in known:
                 raise ValueError(f"{file} annotation {number}: no {what} has the id {key!r}")
+        left, top, width, height = box.bbox
+        if not abs(left) + abs(top) + abs(width) + abs(height) < _MAX_EDGE:
+            raise ValueError(f"{file} annotation {number}: {box.bbox} are no box in pixels")
         row = rows[box.image_id]
         if row is not None:
-            left, top, width, height = box.bbox
             of_row.append(row)
             edges.extend((left, top, left + width, top + height))
             kinds.append(names[box.category_id] + (_CROWD if box.iscrowd else ""))
