@@ -365,8 +365,8 @@ class GTAV(DetectionData):
     def read(self) -> pd.DataFrame:
         """Read the box table and mark small boxes and the hood.
 
-        Dividing by part takes the val sequences as well. They are numbered from 001 as those of train
-        are, so their images and groups are called `val_001_00001.jpg` and `val_001`.
+        Dividing by part takes the val sequences as well. Their numbers may be those of train again, so
+        their images and groups are called `val_001_00001.jpg` and `val_001`.
         """
         table = read_gtav(self.root, self.columns)
         if self.split_by == "part" and self.splits is None:

@@ -97,8 +97,10 @@ class Mixed(DetectionData):
     def _log_counts(self) -> None:
         for part in self.sets.values():
             part._log_counts()
-        drawn, each = len(self.train_sampler(1, 0, 0)), len(self.names("train"))
-        log.info("Mixed: an epoch has %d of the %d training images of all parts", drawn, each)
+        log.info(
+            "Mixed: an epoch has %d of the %d training images of all parts",
+            *(len(self.train_sampler(1, 0, 0)), len(self.names("train"))),
+        )
 
 
 class SharesSampler(TrainSampler):
@@ -127,7 +129,7 @@ class SharesSampler(TrainSampler):
         if not all(self.counts):
             raise ValueError(
                 f"data.shares: of parts with {' and '.join(map(str, lengths))} training images, an "
-                f"epoch would have {' and '.join(map(str, self.counts))}; choose shares that are nearer"
+                f"epoch would have {' and '.join(map(str, self.counts))}; choose shares nearer to 1 : 1"
             )
         super().__init__(sum(lengths), num_replicas, rank, seed, drawn=sum(self.counts))
 

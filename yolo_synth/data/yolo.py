@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from yolo_synth.data.annotations import EDGES, box_table, image_size
 from yolo_synth.data.splits import PARTS
@@ -58,8 +59,11 @@ def read_yolo(root: str | Path, labels: Mapping[str, str | None] | None = None) 
     names = _names(root)
     pairs = [pair for folders in _find(root) for pair in _files(*folders)]
     of_row, numbers, places = array("q"), array("q"), array("d")
+    sizes = np.zeros((len(pairs), 2), np.int64)
     empty = missing = 0
-    for row, (_, file) in enumerate(pairs):
+    bar = tqdm(pairs, desc="images and labels", unit="image", leave=False, delay=2)
+    for row, (image, file) in enumerate(bar):
+        sizes[row] = image_size(image)
         if not file.is_file():
             missing += 1
             continue
@@ -72,7 +76,6 @@ def read_yolo(root: str | Path, labels: Mapping[str, str | None] | None = None) 
                 places.extend(place)
         empty += len(numbers) == before
     rows = np.frombuffer(of_row, np.int64)
-    sizes = np.array([image_size(image) for image, _ in pairs], np.int64)
     paths = [image.relative_to(root).as_posix() for image, _ in pairs]
     images = pd.DataFrame({"image": paths, "path": paths, "group": paths})
     images[["width", "height"]] = sizes
