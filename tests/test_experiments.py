@@ -12,6 +12,8 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from yolo_synth.cli import main
+from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.runs import data_module, domain_name, read_data
 from yolo_synth.study.sweep import trials
 
 PROJECT = Path(__file__).parent.parent
@@ -50,6 +52,20 @@ def test_every_experiment_is_one_the_command_takes(file, capsys):
         assert config["model"][key] == value
     assert config["seed_everything"] == given["seed_everything"]
     assert config["early_stopping"]["monitor"] == "val/map50"
+
+
+@pytest.mark.parametrize(
+    "file", sorted(path.name for path in (PROJECT / "experiments/data").glob("*.yaml"))
+)
+def test_every_data_file_is_one_the_command_takes_and_reads_back(file, capsys):
+    config = parsed(["fit", f"--data=experiments/data/{file}"], capsys)["data"]
+    given = read_data(f"experiments/data/{file}")
+    assert config["class_path"] == given["class_path"]
+    for key in set(given["init_args"]) - {"parts", "shares"}:
+        assert config["init_args"][key] == given["init_args"][key]
+    module = data_module(config)
+    assert isinstance(module, DetectionData)
+    assert domain_name(config) == domain_name(given)
 
 
 def test_the_papers_settings_are_the_defaults(capsys):

@@ -25,6 +25,59 @@ def test_models_are_named_as_in_the_paper(data, mode, name):
     assert runs.model_name(config(data, mode)) == name
 
 
+def data(kind: str, **settings: object) -> dict:
+    return {"class_path": f"yolo_synth.{kind}", "init_args": settings}
+
+
+@pytest.mark.parametrize(
+    ("config", "train", "test"),
+    [
+        (data("BDD100K"), "Real", "Real"),
+        (data("COCO", domain="KITTI", where=None), "KITTI", "KITTI"),
+        (data("BDD100K", where={"timeofday": "night"}), "Real-night", "Real-night"),
+        (
+            data(
+                "GTAV", where={"weather": ["rainy", "dawn/dusk"], "test": {"scene": "city street"}}
+            ),
+            "Synthetic-rainy+dawn_dusk",
+            "Synthetic-rainy+dawn_dusk-city_street",
+        ),
+        (
+            data("BDD100K", domain="Day", where={"test": {"weather": "rainy"}, "weather": "clear"}),
+            "Day-clear",
+            "Day-rainy",
+        ),
+    ],
+)
+def test_domains_are_named_by_the_conditions_of_their_images(config, train, test):
+    assert runs.domain_name(config) == train
+    assert runs.domain_name(config, "test") == test
+    assert runs.test_domains(config) == {test: config}
+
+
+def test_sources_are_named_by_the_class_or_the_domain():
+    night = {"timeofday": "night"}
+    assert runs.source_name(data("GTAV"), "test") == "GTAV test"
+    assert (
+        runs.source_name(data("COCO", domain="KITTI", where=night), "valid") == "KITTI-night valid"
+    )
+
+
+def test_a_mixture_is_tested_on_its_parts():
+    parts = {"a": data("BDD100K", root="x", resize="letterbox"), "b": data("COCO", domain="Sim")}
+    mixture = data("Mixed", parts=parts, resize="stretch")
+    assert runs.domain_name(mixture) == "Mixed"
+    assert runs.test_domains(mixture) == {
+        "Real": data("BDD100K", root="x", resize="stretch"),
+        "Sim": data("COCO", domain="Sim", resize="stretch"),
+    }
+    alike = data("Mixed", parts={"a": data("COCO", root="x"), "b": data("COCO", root="y")})
+    assert runs.test_domains(alike) == {
+        "COCO": data("COCO", root="x"),
+        "COCO-b": data("COCO", root="y"),
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -45,3 +98,16 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, text, message):
 def test_no_run_below_a_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="no run folder here or below"):
         runs.find_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (data("Cityscapes", root="x"), "yolo_synth.Cityscapes cannot be the data: .*Cityscapes"),
+        (data("GTAV", root="x", hood=True), "yolo_synth.GTAV cannot be the data: .*'hood'"),
+        (data("BDD100K"), "yolo_synth.BDD100K cannot be the data: .*'root'"),
+    ],
+)
+def test_data_that_there_are_not_are_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        runs.data_module(config)

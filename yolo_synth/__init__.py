@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from yolo_synth.analysis.activations import gram_matrices
     from yolo_synth.analysis.similarity import cka
     from yolo_synth.data.bdd100k import read_bdd100k
-    from yolo_synth.data.datamodule import BDD100K, GTAV
+    from yolo_synth.data.coco import read_coco
+    from yolo_synth.data.datamodule import BDD100K, COCO, GTAV, YOLO
     from yolo_synth.data.gtav import read_gtav
+    from yolo_synth.data.mixed import Mixed
+    from yolo_synth.data.yolo import read_yolo
     from yolo_synth.detector import Detector
     from yolo_synth.yolov3 import (
         YOLOv3,
@@ -27,8 +30,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BDD100K",
+    "COCO",
     "GTAV",
+    "YOLO",
     "Detector",
+    "Mixed",
     "YOLOv3",
     "cka",
     "detection_loss",
@@ -36,18 +42,25 @@ __all__ = [
     "gram_matrices",
     "load_darknet_weights",
     "read_bdd100k",
+    "read_coco",
     "read_gtav",
+    "read_yolo",
     "save_darknet_weights",
 ]
 
 _HOME = {
     "BDD100K": "data.datamodule",
+    "COCO": "data.datamodule",
     "GTAV": "data.datamodule",
+    "YOLO": "data.datamodule",
     "Detector": "detector",
+    "Mixed": "data.mixed",
     "cka": "analysis.similarity",
     "gram_matrices": "analysis.activations",
     "read_bdd100k": "data.bdd100k",
+    "read_coco": "data.coco",
     "read_gtav": "data.gtav",
+    "read_yolo": "data.yolo",
 }
 
 

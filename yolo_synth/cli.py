@@ -27,6 +27,7 @@ from yolo_synth.data.datamodule import DetectionData
 from yolo_synth.data.tiny import write_tiny
 from yolo_synth.detector import Detector
 from yolo_synth.study.compare import compare_runs
+from yolo_synth.study.convert import convert
 from yolo_synth.study.demo import demo
 from yolo_synth.study.evaluation import evaluate
 from yolo_synth.study.export import export
@@ -50,7 +51,7 @@ VERBS: Final[Mapping[str, Callable[..., None] | Mapping[str, Callable[..., None]
     "report": report,
     "compare": compare_runs,
     "export": export,
-    "data": {"tiny": write_tiny},
+    "data": {"tiny": write_tiny, "convert": convert},
 }
 
 ONE_LINE: Final = {"exit_on_error": False}
@@ -290,4 +291,8 @@ def one_line(error: Exception) -> str:
     text = str(error).strip()
     if "Original Traceback" in text:
         text = re.split(r"\n\w*(?:Error|Exception): ", text)[-1]
+    # The parser tries a data module's options, then null, and reports both, with all that was given.
+    tried = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", text, re.DOTALL)
+    if tried:
+        text = tried[1]
     return " ".join(text.split())

@@ -30,8 +30,11 @@ from yolo_synth.yolov3.network import BACKBONE
 Matrix = npt.NDArray[np.float64]
 Values = npt.NDArray[np.float64]
 
-FEWEST_IMAGES: Final = 6
-"""What the intervals need."""
+FEWEST_IMAGES: Final = 4
+"""What a debiased similarity needs."""
+
+INTERVAL_IMAGES: Final = 6
+"""What its interval needs."""
 
 DRAWS: Final = 200
 """Permutations of the images; the smallest p-value is 1/201."""
@@ -73,7 +76,8 @@ class Comparison:
         structure: The layers that both have.
         biased: [107, 107], as in the paper; row: layer of the first network.
         debiased: [107, 107], without the bias of few images and many features; can be negative.
-        low: Lower end of the 95 % interval of the debiased diagonal [107]; NaN where there is none.
+        low: Lower end of the 95 % interval of the debiased diagonal [107]; NaN where there is none,
+            as with fewer than 6 images.
         high: Upper end [107].
         null: 95 % point of the debiased diagonal with the images permuted [107].
         p: Permutation p-value, corrected over the layers [107].
@@ -210,15 +214,18 @@ def compare(
     read = grams or partial(gram_matrices, images=probe.images, precision=precision)
     a, b = read(network_a), read(network_b)
     test = permutation_test(a, b, DRAWS, groups=shuffle_groups(probe.groups), paired=True)
-    interval = jackknife(a, b, test.p_corrected, paired=True)
+    low = high = torch.full_like(test.value, torch.nan)
+    if len(probe.images) >= INTERVAL_IMAGES:
+        interval = jackknife(a, b, test.p_corrected, paired=True)
+        low, high = interval.low, interval.high
     return Comparison(
         (name_a, name_b),
         probe,
         structure_of(network_a, backbone_end=len(BACKBONE)),
         cka(a, b).numpy(),
         cka(a, b, debiased=True).numpy(),
-        interval.low.numpy(),
-        interval.high.numpy(),
+        low.numpy(),
+        high.numpy(),
         test.null_quantile().numpy(),
         test.p_corrected.numpy(),
         None if start is None else partial_cka(a, b, read(start)).diagonal().numpy(),

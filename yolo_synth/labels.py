@@ -7,7 +7,7 @@ out, and one that is not in the map at all is an error, so a typing mistake cann
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 CLASSES: Final = ("person", "cycle", "car", "bus", "truck")
@@ -81,3 +81,50 @@ GTAV_LABELS: Final[Mapping[str, int | None]] = {
     name: _common_gtav.get(name) for name in GTAV_CLASSES
 }
 """GTAV class name → class index, or None where the class is left out."""
+
+OTHERS: Final = "*"
+"""Stands for all categories that a user's label map does not name."""
+
+
+def label_map(
+    given: Mapping[str, str | None], declared: Collection[str], used: Collection[str], where: str
+) -> dict[str, int | None]:
+    """Make the label map of a data set that is not known beforehand.
+
+    Args:
+        given: Category → name in `CLASSES`, or None to leave it out. A category that is called like a
+            common class need not be in it; `"*"` stands for all others that are not.
+        declared: Names of the data set's categories.
+        used: Those that a box has; they must all be known.
+        where: What declares the categories, for the message.
+
+    Returns:
+        Category → class index or None, of all that are declared.
+
+    Raises:
+        ValueError: If a category that is used is in neither, if the map names no common class, or if,
+            with `"*"`, it names a category that is not declared and so may be a typing mistake.
+    """
+    names = {name: name for name in CLASSES} | dict(given)
+    for category, name in given.items():
+        if name is not None and name not in CLASSES:
+            raise ValueError(
+                f"data.labels: {category!r} cannot be {name!r}; the classes are {', '.join(CLASSES)}, "
+                "and null leaves a category out"
+            )
+    listed = ", ".join(map(repr, declared))
+    stray = [category for category in given if category not in {*declared, OTHERS}]
+    if OTHERS in given and stray:
+        raise ValueError(f"data.labels: {stray[0]!r} is no category of {where}, which has {listed}")
+    unknown = [category for category in used if category not in names]
+    if OTHERS not in given and unknown:
+        raise ValueError(
+            f"{where} has boxes of {', '.join(map(repr, unknown))}, of which data.labels says nothing: "
+            f"name for each one of {', '.join(CLASSES)}, or null to leave it out "
+            f'("*": null leaves out all that are not named); its categories are {listed}'
+        )
+    targets = {category: names.get(category, given.get(OTHERS)) for category in declared}
+    return {
+        category: None if name is None else CLASSES.index(name)
+        for category, name in targets.items()
+    }

@@ -15,6 +15,7 @@ wherever it was made:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,18 +45,65 @@ Config = Mapping[str, Any]
 def model_name(config: Config) -> str:
     """Name a model as the paper does: `U-Real`, `F-Synthetic`, from its freeze mode and its data.
 
-    Another range of frozen layers is named by its numbers (`F0:36-Real`), another data module by its
-    class.
+    Another range of frozen layers is named by its numbers (`F0:36-Real`), other data as `domain_name`
+    says.
     """
     mode = config["freezing"]["mode"]
     frozen = {"none": "U", "backbone": "F"}.get(mode) if isinstance(mode, str) else None
     return f"{frozen or f'F{mode[0]}:{mode[1]}'}-{domain_name(config['data'])}"
 
 
-def domain_name(data: Config) -> str:
-    """Name the domain of a data module's configuration: `Real`, `Synthetic`, or its class."""
-    data_class = str(data["class_path"]).rpartition(".")[2]
-    return _DOMAINS.get(data_class, data_class)
+def domain_name(data: Config, split: str = "train") -> str:
+    """Name the domain of a split of a data module's configuration.
+
+    It is the configuration's `domain`, or `Real`, `Synthetic`, or the module's class; then come the
+    conditions that the split's images meet, as `Real-night`.
+    """
+    data_class = _class_name(data)
+    named = _init_args(data).get("domain") or _DOMAINS.get(data_class, data_class)
+    return f"{named}{_conditions(data, split)}"
+
+
+def source_name(data: Config, split: str) -> str:
+    """Name the images of a split for titles and folders, as `BDD100K test`."""
+    named = _init_args(data).get("domain") or _class_name(data)
+    return f"{named}{_conditions(data, split)} {split}"
+
+
+def test_domains(data: Config) -> dict[str, Config]:
+    """Return the domains of a configuration's test images, and the data configuration of each.
+
+    A mixture has those of its parts, resized as the mixture is; where two have one name, the second's
+    gets that of the part. Other data have one domain.
+    """
+    settings = _init_args(data)
+    if "parts" not in settings:
+        return {domain_name(data, "test"): data}
+    resize = {"resize": settings["resize"]} if "resize" in settings else {}
+    domains: dict[str, Config] = {}
+    for name, part in settings["parts"].items():
+        domain = domain_name(part, "test")
+        key = f"{domain}-{name}" if domain in domains else domain
+        domains[key] = {**part, "init_args": {**_init_args(part), **resize}}
+    return domains
+
+
+def _class_name(data: Config) -> str:
+    return str(data["class_path"]).rpartition(".")[2]
+
+
+def _init_args(data: Config) -> Config:
+    settings: Config = data.get("init_args") or {}
+    return settings
+
+
+def _conditions(data: Config, split: str) -> str:
+    """Write the values that `where` asks of a split's images, as `-night-rainy+snowy`."""
+    where = _init_args(data).get("where") or {}
+    asked = {key: value for key, value in where.items() if not isinstance(value, dict)}
+    asked |= where.get(split, {})
+    listed = [[value] if isinstance(value, str) else value for value in asked.values()]
+    return "".join("-" + re.sub(r"[^\w+]+", "_", "+".join(values)) for values in listed)
 
 
 @dataclass(frozen=True)
@@ -95,11 +143,6 @@ class Run:
         """Side of the network input that it was trained at, in pixels."""
         return int(self.config["data"]["init_args"]["image_size"])
 
-    @property
-    def domain(self) -> str:
-        """The domain of its training data, as `Real`."""
-        return domain_name(self.config["data"])
-
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says: epochs, best epoch and its `val/map50`."""
@@ -124,18 +167,53 @@ class Run:
         load_checkpoint(network, path)
         return network.eval()
 
+    @property
+    def test_domains(self) -> dict[str, Config]:
+        """The domains of its data's test images, and the data configuration of each."""
+        return test_domains(self.config["data"])
+
     def data(self, **changes: Any) -> LightningDataModule:  # noqa: ANN401 - any option of the module
         """Return its data module, with some of the options changed."""
         return data_module(self.config["data"], **changes)
 
 
 def data_module(config: Config, **changes: Any) -> LightningDataModule:  # noqa: ANN401
-    """Build a data module from `{class_path, init_args}`, with some of the options changed."""
-    init_args = {**config.get("init_args", {}), **changes}
-    module: LightningDataModule = instantiate_class(
-        (), {"class_path": config["class_path"], "init_args": init_args}
-    )
+    """Build a data module from `{class_path, init_args}`, with some of the options changed.
+
+    Raises:
+        ValueError: If there is no such class, or it has no such option.
+    """
+    settings = {**_init_args(config), **changes}
+    if "parts" in settings:
+        settings["parts"] = {name: data_module(part) for name, part in settings["parts"].items()}
+    try:
+        module: LightningDataModule = instantiate_class(
+            (), {"class_path": config["class_path"], "init_args": settings}
+        )
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"{config['class_path']} cannot be the data: {error}") from error
     return module
+
+
+def read_data(path: str | Path) -> Config:
+    """Read a file that names a data set, such as experiments/data/bdd100k.yaml.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it does not name a data module.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file; try experiments/data/bdd100k.yaml")
+    try:
+        config = yaml.safe_load(Path(path).read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(config, dict) or "class_path" not in config:
+        raise ValueError(
+            f"{path}: names no data set; it should have class_path and init_args, as "
+            "experiments/data/bdd100k.yaml has"
+        )
+    return config
 
 
 def read_run(folder: str | Path) -> Run:

@@ -186,6 +186,62 @@ def test_without_lists_60_20_20_of_the_images_are_drawn(street):
     assert module(street, splits=None, split_seed=1).names("test") != data.names("test")
 
 
+def test_groups_on_both_sides_are_warned_of_and_split_by_group_keeps_them_whole(street, caplog):
+    data = module(street)
+    ride = dict(zip((f"{n:02d}-x.jpg" for n in range(20)), (n % 7 for n in range(20)), strict=True))
+    data.table["group"] = data.table["image"].map(ride).astype("str")
+    data.prepare_data()
+    message = (
+        "BDD100K: 6 of 6 valid and 2 of 2 test images are of videos or rides that are trained on too "
+        "(5 and 2 of them), so there may be near-duplicates on both sides"
+    )
+    assert message in caplog.text
+    caplog.clear()
+    whole = module(street, splits=None, split_by="group")
+    whole.table["group"] = data.table["group"]
+    whole.prepare_data()
+    assert "trained on too" not in caplog.text
+    rides = [{ride[name] for name in whole.names(split)} for split in ("train", "valid", "test")]
+    assert sum(map(len, rides)) == len(set.union(*rides)) == 7
+
+
+def test_the_official_val_part_is_a_test_that_leaks_nothing(street):
+    data = module(street, splits=None, split_by="part")
+    assert sorted(data.names("test")) == [f"{n:02d}-x.jpg" for n in (0, 5, 10, 15)]
+    assert len(data.names("train")) == 13
+    assert len(data.names("valid")) == 3
+
+
+def test_conditions_hold_for_training_test_and_probes(street):
+    data = module(street)
+    night = data.table["image"].isin([f"{n:02d}-x.jpg" for n in (1, 4, 5, 12, 17)])
+    data.table["timeofday"] = night.map({True: "night", False: "daytime"}).astype("category")
+    data.where = {"timeofday": "night"}
+    assert [data.names(s) for s in ("train", "valid", "test")] == [
+        ["01-x.jpg", "04-x.jpg", "05-x.jpg"], ["12-x.jpg"], ["17-x.jpg"]
+    ]  # fmt: skip
+    assert sorted(data.probe("train", 3, 32)[1]) == data.names("train")
+    data.setup()
+    assert len(data.train_dataloader().sampler) == 3
+    assert len(list(data.test_dataloader())) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split_by": "group"}, r"data\.splits \(.*\) and data\.split_by \(group\) are both given"),
+        ({"domain": "a/b"}, "data.domain: 'a/b' is no name of letters, digits"),
+        (
+            {"where": {"day": ["night"]}},
+            "'day' is no attribute of an image; there are weather, scene",
+        ),
+    ],
+)
+def test_settings_that_contradict_or_mean_nothing_are_refused(street, settings, message):
+    with pytest.raises(ValueError, match=message):
+        module(street, **settings)
+
+
 def test_a_probe_is_as_in_training_and_nested(street):
     data = module(street)
     images, names = data.probe("train", 5, 32, seed=3)
@@ -405,6 +461,28 @@ def test_gtav_leaves_out_small_boxes_and_the_hood(game):
     everything = GTAV(game, min_area=0, drop_hood=False, columns="class,instance").table
     assert set(everything["dropped"]) == {""}
     assert (drop_hood(everything)["dropped"] == "hood").sum() == 12
+
+
+def test_gtavs_val_sequences_are_the_test(game, tmp_path):
+    shutil.copytree(game, tmp_path / "game")
+    with pytest.raises(FileNotFoundError, match=r"val/img: split_by part tests on GTAV's val seq"):
+        GTAV(tmp_path / "game", split_by="part").names("test")
+    shutil.copytree(game / "train", tmp_path / "game/val")  # its sequences are numbered alike
+    for kind, suffix in (("img", "jpg"), ("bb", "csv")):
+        folder = tmp_path / "game/train" / kind
+        (folder / "002").mkdir()
+        for number in range(1, 4):
+            frame = folder / f"001/001_{number:05d}.{suffix}"
+            frame.rename(folder / f"002/002_{number:05d}.{suffix}")
+    data = GTAV(tmp_path / "game", split_by="part", image_size=64)
+    assert sorted(data.names("test")) == [f"val_001_{n:05d}.jpg" for n in range(1, 13)]
+    assert sorted(data.names("train")) == [f"001_{n:05d}.jpg" for n in range(4, 13)]
+    assert sorted(data.names("valid")) == [f"002_{n:05d}.jpg" for n in range(1, 4)]
+    val = data.table[data.table["group"] == "val_001"]
+    assert val["dropped"].tolist() == ["hood", "", "area"] * 12
+    assert data.dataset("test")[0][1]["boxes"].shape == (1, 4)
+    assert data.table["image"].is_monotonic_increasing
+    assert set(GTAV(tmp_path / "game").table["group"]) == {"001", "002"}, "else they are not read"
 
 
 def test_the_command_lines_parser_knows_every_setting():

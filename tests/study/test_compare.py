@@ -72,7 +72,7 @@ def test_grams_are_kept_and_little_memory_goes_block_by_block(runs, tmp_path, mo
     assert np.array_equal(*values, equal_nan=True)
 
 
-@pytest.mark.parametrize("option", ["--images=5", "--size=33", "--memory=0", "--precision=half"])
+@pytest.mark.parametrize("option", ["--images=3", "--size=33", "--memory=0", "--precision=half"])
 def test_what_cannot_be_is_refused(runs, option, capsys):
     assert compare(runs, "U-Real/1", option) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

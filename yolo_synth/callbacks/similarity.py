@@ -71,7 +71,7 @@ class Similarity(Callback):
         result = compare(
             (run.name, run.network()),
             (name, network),
-            probe_of(trainer, self.images, self.size, self.split),
+            self._probe(run, trainer),
             start,
         )
         folder = run.folder / "similarity" / folder_name(result.names[1], result.probe)
@@ -81,19 +81,19 @@ class Similarity(Callback):
             if isinstance(logger, WandbLogger):
                 log_to_wandb(logger, result)
 
+    def _probe(self, run: runs.Run, trainer: Trainer) -> Probe:
+        """Return images of the trainer's own data."""
+        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning, not declared
+        batch, names = data.probe(self.split, self.images, self.size)
+        source = runs.source_name(run.config["data"], self.split)
+        return Probe(batch, names, source, data.groups(names))
+
     def _reference(self, run: runs.Run) -> tuple[str, YOLOv3, YOLOv3 | None]:
         """Return the other network's name, itself, and the start that it shares with this run."""
         if self.reference is None:
             return "initial state", run.network(runs.INITIAL), None
         other = runs.read_run(self.reference)
         return other.name, other.network(), runs.common_start(run, other)
-
-
-def probe_of(trainer: Trainer, images: int, size: int, split: str) -> Probe:
-    """Return images of the trainer's own data."""
-    data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning, not declared
-    batch, names = data.probe(split, images, size)
-    return Probe(batch, names, f"{type(data).__name__} {split}", data.groups(names))
 
 
 def log_to_wandb(logger: WandbLogger, result: Comparison) -> None:

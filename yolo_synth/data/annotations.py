@@ -357,7 +357,8 @@ def _read_list(path: Path, known: frozenset[str] | None, seen: dict[str, str]) -
     if not names:
         raise ValueError(f"{path} names no image")
     for number, name in names:
-        check_name(name, f"{path} line {number}")
+        if known is None or name not in known:  # what the table has is a name, with folders or not
+            check_name(name, f"{path} line {number}")
         if name in seen:
             raise ValueError(f"{path} line {number}: {name} stands in {seen[name]} already")
         seen[name] = f"{path} line {number}"
@@ -439,3 +440,18 @@ def check_name(name: str, where: str) -> None:
     """
     if name in ("", ".", "..") or re.search(r"[/\\\x00]|^[A-Za-z]:", name):
         raise ValueError(f"{where}: {name[:80]!r} is not the plain name of an image file")
+
+
+def check_path(path: str, where: str) -> None:
+    """Refuse a path that is not one below the data set's root.
+
+    Args:
+        path: What stands in a label file; it may have folders, divided by forward slashes.
+        where: File and position, for the message.
+
+    Raises:
+        ValueError: If the path is empty or absolute, or leads out of its folder.
+    """
+    parts = path.split("/")
+    if re.search(r"[\\\x00]|^[A-Za-z]:", path) or not {"", ".", ".."}.isdisjoint(parts):
+        raise ValueError(f"{where}: {path!r} is not the path of an image file below the root")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_co
 
 from yolo_synth.boxes import Resize, Target, place
 from yolo_synth.data.annotations import (
+    COLUMNS,
     EDGES,
     SPLITS,
     count_dropped,
@@ -40,6 +42,7 @@ from yolo_synth.data.annotations import (
 )
 from yolo_synth.data.bdd100k import read_bdd100k
 from yolo_synth.data.cache import ImageCache
+from yolo_synth.data.coco import read_coco, split_of_images
 from yolo_synth.data.gtav import Columns, read_gtav
 from yolo_synth.data.images import (
     Augmentation,
@@ -51,10 +54,22 @@ from yolo_synth.data.images import (
     shrink_boxes,
     use_one_thread,
 )
+from yolo_synth.data.splits import (
+    Where,
+    check_where,
+    group_split,
+    part_of,
+    part_split,
+    regroup,
+    select,
+    shared_groups,
+)
 from yolo_synth.data.unreadable import unreadable
+from yolo_synth.data.yolo import read_yolo
 from yolo_synth.labels import CLASSES
 
 Batch = tuple[Tensor, list[Target]]
+SplitBy = Literal["image", "group", "part"]
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +80,9 @@ class DetectionData(LightningDataModule):
     A subclass says how its table is read. Bad input fails in `prepare_data`, which reads and checks
     everything but the pixels. All training images are used: the last batch may be smaller.
     """
+
+    default_split: SplitBy = "image"
+    """How images are divided if nothing is said."""
 
     def __init__(
         self,
@@ -80,14 +98,17 @@ class DetectionData(LightningDataModule):
         cache: str | Path | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         max_skipped: float = 0.01,
+        split_by: SplitBy | None = None,
+        where: Where | None = None,
+        domain: str | None = None,
     ) -> None:
         """Store the settings; nothing is read yet.
 
         Args:
             root: Folder of the data set.
-            splits: Folder with train.txt, valid.txt and test.txt, one image name a line; None draws
-                60, 20 and 20 % of the images.
-            split_seed: Seed of that draw.
+            splits: Folder with train.txt, valid.txt and test.txt, one image name a line; None divides
+                the images by `split_by`.
+            split_seed: Seed of what is drawn then.
             image_size: Side of the network input, in pixels.
             resize: `letterbox` keeps the aspect and pads with grey, `stretch` fills the square.
             batch_size: Images a batch, on each device.
@@ -104,17 +125,41 @@ class DetectionData(LightningDataModule):
                 ones and leaves them out of training and of every measure.
             max_skipped: Share of a split's images that may be skipped; of more, something else is
                 wrong, and the run ends.
+            split_by: How to divide without lists: `image` draws 60, 20 and 20 % of the images, as in
+                the paper; `group` the same in whole sequences (GTAV) or rides (BDD100K), so that no
+                near-duplicate of a test image is trained on; `part` tests on the data set's own val
+                part (GTAV's 47 val sequences, BDD100K's val) and holds out 20 % of its train part for
+                validation. None: `image`; for COCO and YOLO data `part`.
+            where: Which images to use: an attribute (weather, scene, timeofday or group) with the
+                values that it may have, as {timeofday: [night], weather: [rainy, snowy]}; or a split
+                (train, valid or test) with such conditions of its own, as {test: {timeofday: night}}.
+                The division comes first, so no condition moves an image to another split.
+            domain: What model names and tables call this data; None: Real for BDD100K, Synthetic for
+                GTAV, the class's name for others. Conditions are added to it (Real-night).
 
         Raises:
-            ValueError: If the network cannot take images of that size, or a share is not one.
+            ValueError: If the network cannot take images of that size, if a condition is about no
+                attribute, if both `splits` and `split_by` are given, or if `domain` is no name, or
+                a share is not one.
         """
         super().__init__()
         if image_size < 32 or image_size % 32:
             raise ValueError(f"data.image_size is a multiple of 32, not {image_size}")
         if not 0 <= max_skipped < 1:
             raise ValueError(f"data.max_skipped is a share of images, 0 to 1, not {max_skipped}")
+        if splits is not None and split_by is not None:
+            raise ValueError(
+                f"data.splits ({splits}) and data.split_by ({split_by}) are both given: choose one, "
+                "the other is null"
+            )
+        if domain is not None and not re.fullmatch(r"\w[\w+.-]*", domain):
+            raise ValueError(f"data.domain: {domain!r} is no name of letters, digits, - _ + and .")
+        check_where(where or {})
         self.root = Path(root)
         self.splits = None if splits is None else Path(splits)
+        self.split_by: SplitBy = split_by or self.default_split
+        self.where = where or {}
+        self.domain = domain
         self.split_seed = split_seed
         self.image_size = image_size
         self.resize: Resize = resize
@@ -153,14 +198,27 @@ class DetectionData(LightningDataModule):
         takes every R-th from the r-th on.
         """
         if self._names is None:
-            images = self.table["image"].unique()
-            if self.splits is None:
-                self._names = random_split(images, self.split_seed)
-            else:
-                self._names = read_split(self.splits, images)
+            images = self.table.drop_duplicates("image")
+            names = self.divide(images)
+            self._names = {part: select(images, names[part], self.where, part) for part in names}
         if split not in self._names:
             raise ValueError(f"there is no split {split!r}; there are {', '.join(self._names)}")
         return [name for name in self._names[split] if name not in self._unreadable]
+
+    def divide(self, images: pd.DataFrame) -> dict[str, list[str]]:
+        """Divide the images, one row of the table each, into the parts of `SPLITS`."""
+        names = images["image"]
+        if self.splits is not None:
+            return read_split(self.splits, names)
+        if self.split_by == "group":
+            return group_split(dict(zip(names, images["group"], strict=True)), self.split_seed)
+        if self.split_by == "part":
+            return part_split(images.assign(part=self.parts(images)), self.split_seed)
+        return random_split(names, self.split_seed)
+
+    def parts(self, images: pd.DataFrame) -> pd.Series[str]:
+        """Return which split each image's own part of the data set is, "" where it has none."""
+        return images["path"].map(part_of)
 
     def prepare_data(self) -> None:
         """Read and check table and split, and log what they hold."""
@@ -224,8 +282,11 @@ class DetectionData(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return the training images, shuffled anew in every epoch."""
         dataset = self.dataset("train")
-        sampler = TrainSampler(len(dataset), *self._replicas(), seed=_global_seed())
-        return self._loader(dataset, sampler)
+        return self._loader(dataset, self.train_sampler(*self._replicas(), _global_seed()))
+
+    def train_sampler(self, replicas: int, rank: int, seed: int) -> TrainSampler:
+        """Return what draws an epoch's training images: all of them, shuffled."""
+        return TrainSampler(len(self.names("train")), replicas, rank, seed)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Return the validation images, each once, in the list's order."""
@@ -331,6 +392,7 @@ class DetectionData(LightningDataModule):
             log.info(
                 "%s %s: %d images; boxes: %s", type(self).__name__, split, len(names), per_class
             )
+        self._log_shared_groups()
         counts = count_dropped(self.table)
         log.info(
             "%s: %d boxes used; left out: %d of other kinds, %d degenerate, %d small, %d hood; %d "
@@ -338,6 +400,19 @@ class DetectionData(LightningDataModule):
             type(self).__name__,
             *counts[["kept", "label", "degenerate", "area", "hood", "no box"]],
         )
+
+    def _log_shared_groups(self) -> None:
+        rows = self.table.drop_duplicates("image")
+        groups = dict(zip(rows["image"], rows["group"], strict=True))
+        shared = shared_groups(groups, {split: self.names(split) for split in SPLITS})
+        if shared:
+            images = " and ".join(f"{one.images:,} of {one.of:,} {one.part}" for one in shared)
+            numbers = " and ".join(f"{one.groups:,}" for one in shared)
+            log.warning(
+                "%s: %s images are of videos or rides that are trained on too (%s of them), so there may "
+                "be near-duplicates on both sides; data.split_by group or part, without splits, avoids it",
+                *(type(self).__name__, images, numbers),
+            )
 
 
 class BDD100K(DetectionData):
@@ -395,9 +470,124 @@ class GTAV(DetectionData):
         self.label_root = label_root
 
     def read(self) -> pd.DataFrame:
-        """Read the box table and mark small boxes and the hood."""
-        table = drop_small(read_gtav(self.root, self.columns, self.label_root), self.min_area)
+        """Read the box table and mark small boxes and the hood.
+
+        Dividing by part takes the val sequences as well. Their numbers may be those of train again, so
+        their images and groups are called `val_001_00001.jpg` and `val_001`.
+        """
+        table = read_gtav(self.root, self.columns, self.label_root)
+        if self.split_by == "part" and self.splits is None:
+            table = pd.concat([table, self._read_val()], ignore_index=True).astype(dict(COLUMNS))
+        table = drop_small(table, self.min_area)
         return drop_hood(table) if self.drop_hood else table
+
+    def _read_val(self) -> pd.DataFrame:
+        folder = self.root / "val"
+        if not (folder / "img").is_dir():
+            raise FileNotFoundError(
+                f"no folder {folder / 'img'}: split_by part tests on GTAV's val sequences; unpack them "
+                f"there (val/img and val/bb), or use split_by group"
+            )
+        labels = None if self.label_root is None else Path(self.label_root) / "val"
+        table = read_gtav(folder, self.columns, labels)
+        for name, prefix in (("image", "val_"), ("group", "val_"), ("path", "val/")):
+            table[name] = prefix + table[name]
+        return table
+
+
+Labels = dict[str, str | None]
+"""A data set's category → one of `labels.CLASSES`, or None where it is left out."""
+
+
+class COCO(DetectionData):
+    """Serve a data set in COCO's format (see `coco.read_coco` for its files)."""
+
+    default_split: SplitBy = "part"
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        labels: Labels | None = None,
+        annotations: str | None = None,
+        images: str | None = None,
+        group: str | None = None,
+        min_area: float = 0.0,
+        **settings: Any,  # noqa: ANN401 as DetectionData has them
+    ) -> None:
+        """Store the settings; nothing is read yet.
+
+        Args:
+            root: Folder of the data set.
+            labels: What becomes of each of its categories: person, cycle, car, bus or truck, or null to
+                leave it out; "*" stands for all that are not named. Those that are called like one of
+                the five need not be named.
+            annotations: JSON file below the root; {part} in it stands for train, val, valid and test.
+                Null looks for annotations/instances_{part}.json and other usual names.
+            images: Folder below the root from which file names start; it may have {part} as well. Null
+                looks in the root, images, {part} and other usual ones.
+            group: Regular expression; what its first parenthesis finds in an image's path below the
+                root is its group (sequence, city), for split_by: group.
+            min_area: Boxes of fewer square native pixels are left out.
+            **settings: Those of `DetectionData`.
+        """
+        super().__init__(root, **settings)
+        self.labels = labels
+        self.annotations = annotations
+        self.images = images
+        self.group = group
+        self.min_area = min_area
+
+    def read(self) -> pd.DataFrame:
+        """Read the box table and mark small boxes."""
+        table = read_coco(self.root, self.annotations, self.images, self.labels)
+        return drop_small(
+            table if self.group is None else regroup(table, self.group), self.min_area
+        )
+
+    def parts(self, images: pd.DataFrame) -> pd.Series[str]:
+        """Return which split each image's JSON file is of."""
+        splits = split_of_images(self.root, self.annotations, self.images)
+        return images["path"].map(lambda path: splits.get(path, ""))
+
+
+class YOLO(DetectionData):
+    """Serve a data set in YOLO's text format (see `yolo.read_yolo` for its files)."""
+
+    default_split: SplitBy = "part"
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        labels: Labels | None = None,
+        group: str | None = None,
+        min_area: float = 0.0,
+        **settings: Any,  # noqa: ANN401 as DetectionData has them
+    ) -> None:
+        """Store the settings; nothing is read yet.
+
+        Args:
+            root: Folder of the data set, which holds its data.yaml.
+            labels: What becomes of each of its categories: person, cycle, car, bus or truck, or null to
+                leave it out; "*" stands for all that are not named. Those that are called like one of
+                the five need not be named.
+            group: Regular expression; what its first parenthesis finds in an image's path below the
+                root is its group (sequence, city), for split_by: group.
+            min_area: Boxes of fewer square native pixels are left out.
+            **settings: Those of `DetectionData`.
+        """
+        super().__init__(root, **settings)
+        self.labels = labels
+        self.group = group
+        self.min_area = min_area
+
+    def read(self) -> pd.DataFrame:
+        """Read the box table and mark small boxes."""
+        table = read_yolo(self.root, self.labels)
+        return drop_small(
+            table if self.group is None else regroup(table, self.group), self.min_area
+        )
 
 
 class ImageDataset(Dataset[Sample]):
@@ -477,17 +667,29 @@ class TrainSampler(DistributedSampler[Any]):
     epoch, after a resume too.
     """
 
-    def __init__(self, length: int, num_replicas: int = 1, rank: int = 0, seed: int = 0) -> None:
-        """Shuffle `range(length)` for one of `num_replicas` ranks."""
-        super().__init__(range(length), num_replicas, rank, seed=seed)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        length: int,
+        num_replicas: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+        drawn: int | None = None,
+    ) -> None:
+        """Shuffle `range(length)` for one of `num_replicas` ranks; an epoch has all, or `drawn`."""
+        images = range(length if drawn is None else drawn)
+        super().__init__(images, num_replicas, rank, seed=seed)  # type: ignore[arg-type]
         self.length = length
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = np.random.default_rng((self.seed, self.epoch))
-        order = np.resize(generator.permutation(self.length), self.total_size)
+        order = np.resize(self.order(generator), self.total_size)
         seeds = generator.integers(2**32, size=self.length)
         for index in order[self.rank :: self.num_replicas].tolist():
             yield index, int(seeds[index])
+
+    def order(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Draw an epoch's images, in order, by their number in the data set."""
+        return generator.permutation(self.length)
 
 
 class _Packed(list[Target]):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from yolo_synth.analysis.activations import MEMORY, Precision
 from yolo_synth.comparison import FEWEST_IMAGES, Probe, compare, folder_name
 from yolo_synth.data.datamodule import DetectionData
-from yolo_synth.runs import INITIAL, Run, common_start, data_module, read_run
+from yolo_synth.runs import (
+    INITIAL,
+    Run,
+    common_start,
+    data_module,
+    read_data,
+    read_run,
+    source_name,
+)
 from yolo_synth.study.similarities import Grams, Subject
 
 
@@ -74,9 +80,7 @@ def compare_runs(
 
 def probe_images(run: Run, images: int, size: int, split: str, data: str | None) -> Probe:
     """Return images of a run's own data set, or of the one that a file names."""
-    if data is not None and not Path(data).is_file():
-        raise FileNotFoundError(f"{data}: no such file; try experiments/data/bdd100k.yaml")
-    config = run.config["data"] if data is None else yaml.safe_load(Path(data).read_text())
+    config = run.config["data"] if data is None else read_data(data)
     module = data_module(config)
     if not isinstance(module, DetectionData):
         raise ValueError(
@@ -84,4 +88,4 @@ def probe_images(run: Run, images: int, size: int, split: str, data: str | None)
         )
     module.prepare_data()
     batch, names = module.probe(split, images, size)
-    return Probe(batch, names, f"{type(module).__name__} {split}", module.groups(names))
+    return Probe(batch, names, source_name(config, split), module.groups(names))

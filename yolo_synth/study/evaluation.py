@@ -13,19 +13,21 @@ from tqdm import tqdm
 
 from yolo_synth.analysis.training import training_curves
 from yolo_synth.detector import average_precisions, mean_average_precision, update
-from yolo_synth.runs import METRICS, Config, Run, data_module, find_runs
+from yolo_synth.runs import METRICS, Config, Run, data_module, find_runs, read_data, test_domains
 from yolo_synth.yolov3 import detections
 
 
-def evaluate(folder: str, batch_size: int = 16) -> None:
+def evaluate(folder: str, batch_size: int = 16, data: tuple[str, ...] = ()) -> None:
     """Measure every finished run on every domain's test images and print the paper's Table 2.
 
-    The domains are those that the runs were trained on. A result is kept in the run folder, under
-    test/, and not computed again. The table and the training curves are written beside the runs.
+    The domains are those that the runs were trained on; a mixture has those of its parts. A result is
+    kept in the run folder, under test/, and not computed again. The table and the training curves are
+    written beside the runs.
 
     Args:
         folder: Folder of run folders.
         batch_size: Images per batch.
+        data: Files that name further test images, as [experiments/data/bdd100k_night.yaml].
     """
     finished = [run for run in find_runs(folder) if run.finished]
     if not finished:
@@ -35,16 +37,18 @@ def evaluate(folder: str, batch_size: int = 16) -> None:
     for run in find_runs(folder):
         if not run.finished:
             print(f"{run.folder}: not finished, left out")  # noqa: T201
-    table = table_2(evaluation_table(finished, batch_size))
+    table = table_2(evaluation_table(finished, batch_size, data))
     print(table.to_string(float_format="{:.3f}".format))  # noqa: T201
     table.to_csv(Path(folder) / "table_2.csv")
     metrics = {run.name: pd.read_csv(run.folder / METRICS) for run in finished}
     training_curves(metrics).savefig(Path(folder) / "training.png", dpi=150)
 
 
-def evaluation_table(finished: Sequence[Run], batch_size: int = 16) -> pd.DataFrame:
+def evaluation_table(
+    finished: Sequence[Run], batch_size: int = 16, data: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return a row per run and domain: model, seed, domain, map50, map and map50 of each class."""
-    domains = domain_data(finished)
+    domains = domain_data(finished, data)
     pairs = [(run, domain) for run in finished for domain in domains]
     rows = []
     for run, domain in tqdm(pairs, desc="evaluate", unit="test", leave=False):
@@ -53,17 +57,32 @@ def evaluation_table(finished: Sequence[Run], batch_size: int = 16) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def domain_data(finished: Sequence[Run]) -> dict[str, Config]:
-    """Return the data configuration of each domain that runs were trained on.
+def domain_data(finished: Sequence[Run], files: Sequence[str] = ()) -> dict[str, Config]:
+    """Return the data configuration of each domain that runs were trained on, and of further ones.
 
     Runs from several machines name several folders: it is the first one that is here, or else the
     first.
+
+    Args:
+        finished: The runs.
+        files: Files that name further data sets.
+
+    Raises:
+        ValueError: If a file's domain is called like another one.
     """
     found: dict[str, Config] = {}
     for run in finished:
-        data = run.config["data"]
-        if run.domain not in found or (not _is_here(found[run.domain]) and _is_here(data)):
-            found[run.domain] = data
+        for domain, data in run.test_domains.items():
+            if domain not in found or (not _is_here(found[domain]) and _is_here(data)):
+                found[domain] = data
+    for file in files:
+        for domain, data in test_domains(read_data(file)).items():
+            if domain in found:
+                raise ValueError(
+                    f"{file}: there are {domain} test images already; give these another name, by "
+                    "domain: in init_args"
+                )
+            found[domain] = data
     return found
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from yolo_synth.analysis.structure import structure_of
 from yolo_synth.analysis.uncertainty import shuffle_groups
-from yolo_synth.comparison import FEWEST_IMAGES, Probe
+from yolo_synth.comparison import INTERVAL_IMAGES, Probe
 from yolo_synth.runs import INITIAL, Run, data_module
 from yolo_synth.study import paper
 from yolo_synth.study.drawing import HEADLINE, write_figures
@@ -35,7 +35,11 @@ from yolo_synth.yolov3.network import BACKBONE
 
 
 def report(
-    runs: str, out: str = "report", images: int = 200, sizes: tuple[int, ...] = (32, 64, 128)
+    runs: str,
+    out: str = "report",
+    images: int = 200,
+    sizes: tuple[int, ...] = (32, 64, 128),
+    data: tuple[str, ...] = (),
 ) -> None:
     """Write the paper's tables and figures for a folder of runs, and what the paper lacks.
 
@@ -49,24 +53,28 @@ def report(
         images: How many test images of each domain to show to the networks.
         sizes: Sides of the images for the similarities, in pixels, multiples of 32. The paper has 32,
             64 and 128; 416 is possible and slow.
+        data: Files that name further test images, as [experiments/data/bdd100k_night.yaml].
     """
-    if images < FEWEST_IMAGES:
-        raise ValueError(f"--images is at least {FEWEST_IMAGES}, not {images}")
+    if images < INTERVAL_IMAGES:
+        raise ValueError(f"--images is at least {INTERVAL_IMAGES}, not {images}")
     if not sizes or any(size < 32 or size % 32 for size in sizes):
         raise ValueError(f"--sizes are multiples of 32, not {', '.join(map(str, sizes)) or 'none'}")
-    result = make_report(runs, Path(out), images, tuple(dict.fromkeys(sizes)))
+    result = make_report(runs, Path(out), images, tuple(dict.fromkeys(sizes)), data)
     write_page(result, Path(out) / "report.html")
     for note in result.notes:
         print(note)  # noqa: T201
     print(f"{out}: report.html, findings.md, tables/, figures/ and matrices/")  # noqa: T201
 
 
-def make_report(root: str, out: Path, images: int, sizes: Sequence[int]) -> Report:
+def make_report(
+    root: str, out: Path, images: int, sizes: Sequence[int], data: Sequence[str] = ()
+) -> Report:
     """Compute what is missing, write all but the page into `out` and return what the page shows."""
     runs, notes = sound_runs(root)
     structure = structure_of(runs[0].network(), backbone_end=len(BACKBONE))
-    scores = evaluation_table(runs)
-    sources = {domain: _Source(domain, data, images) for domain, data in domain_data(runs).items()}
+    scores = evaluation_table(runs, data=data)
+    domains = domain_data(runs, data)
+    sources = {domain: _Source(domain, config, images) for domain, config in domains.items()}
     differences = _differences(runs, sources)
     pairs = _pairs(runs, sources, sizes, out / "matrices")
     probes = [source.probe(paper.PROBE_SIZE) for source in sources.values()]
@@ -97,9 +105,9 @@ class _Source:
         self.module = module
         self.counts = {split: len(module.names(split)) for split in ("train", "valid", "test")}
         self.images = min(images, self.counts["test"])
-        if self.images < FEWEST_IMAGES:
+        if self.images < INTERVAL_IMAGES:
             raise ValueError(
-                f"{domain} has {self.images} test images, and intervals need {FEWEST_IMAGES}: "
+                f"{domain} has {self.images} test images, and intervals need {INTERVAL_IMAGES}: "
                 "use a larger test split"
             )
 

@@ -16,8 +16,14 @@ _ALIKE: Final[dict[str, Callable[[Run], Any]]] = {
 }
 """What the runs of one report have in common."""
 
-_MACHINE: Final = ("root", "splits", "batch_size", "num_workers", "augment", "mosaic", "cache")
+_MACHINE: Final = (
+    *("root", "label_root", "splits", "batch_size", "num_workers", "augment", "mosaic", "cache"),
+    "image_size",
+)
 """Data options that may be others on another machine, or do not concern test images."""
+
+_NAMED: Final = ("domain", "where")
+"""Data options that make the name of a domain: where they are others, so are the test images."""
 
 
 def sound_runs(root: str) -> tuple[list[Run], list[str]]:
@@ -62,7 +68,7 @@ def sound_runs(root: str) -> tuple[list[Run], list[str]]:
 def _sound(folder: Path) -> Run:
     run = read_run(folder)
     try:
-        about = (run.name, run.domain, *(read(run) for read in _ALIKE.values()))
+        about = (run.name, run.test_domains, *(read(run) for read in _ALIKE.values()))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}: its {CONFIG} lacks or garbles {error}") from error
     if not run.finished:
@@ -100,15 +106,14 @@ def _data_notes(runs: Sequence[Run]) -> list[str]:
     firsts: dict[str, Run] = {}
     notes = []
     for run in runs:
-        first = firsts.setdefault(run.domain, run)
-        ours, theirs = (
-            {k: v for k, v in one.config["data"]["init_args"].items() if k not in _MACHINE}
-            for one in (first, run)
-        )
-        other = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
-        if other:
-            notes.append(
-                f"{run.name} has another {', '.join(other)} in its data than {first.name}, whose "
-                "test images are the ones shown here."
-            )
+        for domain, data in run.test_domains.items():
+            first = firsts.setdefault(domain, run)
+            theirs, ours = first.test_domains[domain]["init_args"], data["init_args"]
+            keys = sorted({*ours, *theirs} - {*_MACHINE, *_NAMED})
+            other = [key for key in keys if ours.get(key) != theirs.get(key)]
+            if other:
+                notes.append(
+                    f"{run.name} has another {', '.join(other)} in its data than {first.name}, whose "
+                    "test images are the ones shown here."
+                )
     return notes

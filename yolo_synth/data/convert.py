@@ -1,0 +1,156 @@
+"""Box table → COCO JSON or YOLO text files, for any viewer and any other training program."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from yolo_synth.data.annotations import EDGES, kept
+from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.labels import CLASSES
+
+Format = Literal["coco", "yolo"]
+
+_PARTS: Final = {"train": "train", "valid": "val", "test": "test"}
+"""What both formats call the splits."""
+
+
+def write_converted(data: DetectionData, to: Format, folder: Path, copy: bool = False) -> int:
+    """Write a data set's splits in another format and return how many boxes they hold.
+
+    Written are the images of the three splits and the boxes that no filter dropped, as one of
+    `labels.CLASSES`, cut off at the image's border as in training: `images/{train,val,test}/…`, and
+    `annotations/instances_{train,val,test}.json` or `labels/{train,val,test}/….txt` and `data.yaml`.
+    Weather, scene, time of day and group of an image stand in COCO's entries under these names.
+
+    Args:
+        data: The data module.
+        to: `coco` or `yolo`.
+        folder: Folder to make; it appears once all is written.
+        copy: Whether images are copied; else they are links to where they are.
+
+    Raises:
+        ValueError: If the folder exists, or two images would have one label file.
+    """
+    if folder.exists():
+        raise ValueError(f"{folder} exists already; choose another folder, or remove it")
+    splits = {part: list(_images(data, split)) for split, part in _PARTS.items()}
+    draft = folder.with_name(f"{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    for part, images in splits.items():
+        for image in tqdm(images, desc=f"{part} images", unit="image", leave=False):
+            _place(data.root / image.path, draft / "images" / part / image.name, copy)
+        if to == "coco":
+            _write_coco(images, draft / f"annotations/instances_{part}.json")
+        else:
+            _write_yolo(images, draft / "labels" / part)
+    if to == "yolo":
+        about = {**{part: f"images/{part}" for part in splits}, "names": dict(enumerate(CLASSES))}
+        (draft / "data.yaml").write_bytes(msgspec.yaml.encode(about))
+    draft.rename(folder)
+    return sum(len(image.labels) for images in splits.values() for image in images)
+
+
+class _Image(NamedTuple):
+    """One image and its boxes.
+
+    Attributes:
+        name: Its path below `images/<part>`, with the suffix of its file.
+        path: Its path below the data set's root.
+        width: Width in native pixels.
+        height: Height in native pixels.
+        about: Group, weather, scene and timeofday, those that are known.
+        boxes: float64 [n, 4], x1, y1, x2, y2 in native pixels, inside the image.
+        labels: int64 [n].
+    """
+
+    name: str
+    path: str
+    width: int
+    height: int
+    about: dict[str, str]
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+def _images(data: DetectionData, split: str) -> Iterator[_Image]:
+    """Yield the images of a split with the boxes that are used."""
+    names = data.names(split)
+    images = data.table.drop_duplicates("image").set_index("image").loc[names]
+    boxes = kept(data.table)
+    rows = images.index.get_indexer(pd.Index(boxes["image"]))
+    order = np.argsort(rows, kind="stable")[np.count_nonzero(rows < 0) :]
+    ends = np.cumsum(np.bincount(rows[order], minlength=len(names)))
+    edges = boxes[EDGES].to_numpy(np.float64)[order]
+    labels = boxes["label"].to_numpy(np.int64)[order]
+    columns = ["group", "weather", "scene", "timeofday"]
+    abouts = images[columns].astype(str).to_dict("records")
+    sizes = images[["width", "height"]].to_numpy(int).tolist()
+    seen: dict[PurePosixPath, str] = {}
+    for i, (name, path, (width, height)) in enumerate(
+        zip(names, images["path"], sizes, strict=True)
+    ):
+        shown = PurePosixPath(name).with_suffix(PurePosixPath(path).suffix)
+        other = seen.setdefault(shown.with_suffix(""), name)
+        if other != name:
+            raise ValueError(f"{other} and {name} would have one label file; leave one of them out")
+        box_rows = slice(ends[i - 1] if i else 0, ends[i])
+        yield _Image(
+            shown.as_posix(),
+            path,
+            width,
+            height,
+            {str(key): value for key, value in abouts[i].items() if value},
+            np.clip(edges[box_rows], 0, [width, height, width, height]),
+            labels[box_rows],
+        )
+
+
+def _place(source: Path, target: Path, copy: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if copy:
+        shutil.copyfile(source, target)
+    else:
+        target.symlink_to(source.resolve())
+
+
+def _write_coco(images: list[_Image], file: Path) -> None:
+    """Write a COCO file; ids count from 1, those of categories as `CLASSES` does."""
+    entries: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, image in enumerate(images, 1):
+        entry = {"id": image_id, "file_name": image.name, "width": image.width}
+        entries.append(entry | {"height": image.height} | image.about)
+        corner, side = image.boxes[:, :2], image.boxes[:, 2:] - image.boxes[:, :2]
+        boxes = np.concatenate([corner, side], axis=1).round(4).tolist()
+        for box, label in zip(boxes, image.labels.tolist(), strict=True):
+            about = {"id": len(annotations) + 1, "image_id": image_id, "category_id": label + 1}
+            annotations.append({**about, "bbox": box, "area": box[2] * box[3], "iscrowd": 0})
+    categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES, 1)]
+    content = {"images": entries, "annotations": annotations, "categories": categories}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(msgspec.json.encode(content))
+
+
+def _write_yolo(images: list[_Image], folder: Path) -> None:
+    """Write a text file an image; one without boxes has an empty one."""
+    for image in images:
+        size = np.tile([image.width, image.height], 2)
+        corners = image.boxes / size
+        sides = corners[:, 2:] - corners[:, :2]
+        places = np.concatenate([corners[:, :2] + sides / 2, sides], axis=1).tolist()
+        lines = [
+            f"{label} {x:.8f} {y:.8f} {width:.8f} {height:.8f}\n"
+            for label, (x, y, width, height) in zip(image.labels.tolist(), places, strict=True)
+        ]
+        file = folder / PurePosixPath(image.name).with_suffix(".txt")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(lines))

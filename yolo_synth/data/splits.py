@@ -1,0 +1,269 @@
+"""Splits that keep together what belongs together, and conditions that choose among their images.
+
+Frames of one video or ride (`group` in the box table) look alike: if some of them are trained on and
+others tested on, the test tells less than it seems to. `group_split` and `part_split` keep groups
+whole; `shared_groups` counts what another split does. The paper's split, images at random, is
+`annotations.random_split`, and lists are read by `annotations.read_split`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Final, NamedTuple
+
+import pandas as pd
+
+from yolo_synth.data.annotations import SPLITS
+
+PARTS: Final[Mapping[str, str]] = {
+    "train": "train",
+    "val": "valid",
+    "valid": "valid",
+    "test": "test",
+}
+"""What data sets call their own parts, and the split that each one is."""
+
+ATTRIBUTES: Final = ("weather", "scene", "timeofday", "group")
+"""Columns of the box table that a condition can be about."""
+
+Values = str | list[str]
+Where = dict[str, Values | dict[str, Values]]
+"""Attribute → the values that an image may have; or split → such conditions of that split alone."""
+
+_SHARES: Final = {"train": 0.6, "valid": 0.2, "test": 0.2}
+_HELD_OUT: Final = {"train": 0.8, "valid": 0.2}
+_TRIES: Final = 1000
+_NEAR: Final = 0.001
+
+
+def group_split(groups: Mapping[str, str], seed: int = 0) -> dict[str, list[str]]:
+    """Split images into 60 % train, 20 % valid and 20 % test so that every group is in one part.
+
+    Groups are dealt out in an order drawn from the seed, each to the part that is furthest from its
+    share, so none stays empty. Up to 1000 orders are tried, until every part is within 0.1 % of all
+    images of its share; else the nearest one is taken. The result depends on seed, groups and names,
+    not on their order.
+
+    Args:
+        groups: Image name → the group that it belongs to.
+        seed: Another seed gives another split.
+
+    Returns:
+        The names of each part of `SPLITS`, shuffled.
+
+    Raises:
+        ValueError: If there are fewer than 3 groups.
+    """
+    return _deal(groups, _SHARES, seed)
+
+
+def part_split(images: pd.DataFrame, seed: int = 0) -> dict[str, list[str]]:
+    """Split images as their data set itself does.
+
+    A data set with the parts train, val and test is taken as it is. Where there are only two, train
+    and val as BDD100K and GTAV are published with labels, all of the second is the test set, and 20 %
+    of train is held out for validation, in whole groups. Training images whose group is in the test
+    set are then left out of all three, so nothing leaks.
+
+    Args:
+        images: One row an image: columns image, group and part, one of `SPLITS` or "".
+        seed: Seed of what is held out for validation.
+
+    Returns:
+        The names of each part of `SPLITS`, shuffled.
+
+    Raises:
+        ValueError: If there is no train, or neither val nor test.
+    """
+    there = {split: images[images["part"] == split] for split in SPLITS}
+    given = [split for split, rows in there.items() if len(rows)]
+    if len(given) == len(SPLITS):
+        return {split: _shuffled(rows["image"], seed) for split, rows in there.items()}
+    if len(given) < 2 or "train" not in given:
+        raise ValueError(
+            "split_by part takes a data set with train and val (or test) parts of its own, and the "
+            f"images here are in {' and '.join(given) or 'none of them'}; use split_by image or group"
+        )
+    test = there[given[1]]
+    rest = there["train"][~there["train"]["group"].isin(test["group"])]
+    held_out = _deal(dict(zip(rest["image"], rest["group"], strict=True)), _HELD_OUT, seed)
+    return {**held_out, "test": _shuffled(test["image"], seed)}
+
+
+def part_of(path: str) -> str:
+    """Return the split that an image's folders say it is of: `…/train/…`, `…/val/…`; or ""."""
+    folders = PurePosixPath(path).parts[:-1]
+    return next((PARTS[folder] for folder in reversed(folders) if folder in PARTS), "")
+
+
+def regroup(table: pd.DataFrame, pattern: str) -> pd.DataFrame:
+    """Return the table with groups named by the images' paths.
+
+    Args:
+        table: A box table.
+        pattern: Regular expression; what its first parenthesis finds in a path is the group.
+
+    Raises:
+        ValueError: If it is no regular expression with a parenthesis, or finds nothing in a path.
+    """
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"data.group: {pattern!r} is no regular expression ({error})") from None
+    if groups < 1:
+        raise ValueError(
+            f"data.group: {pattern!r} has no parenthesis around what names the group, as (\\d+)/ has"
+        )
+    found = table["path"].str.extract(pattern).iloc[:, 0]
+    if found.isna().any():
+        path = table.loc[found.isna(), "path"].iloc[0]
+        raise ValueError(f"data.group: {pattern!r} finds nothing in {path}")
+    return table.assign(group=found.astype("str"))
+
+
+def _deal(
+    groups: Mapping[str, str], shares: Mapping[str, float], seed: int
+) -> dict[str, list[str]]:
+    """Deal out whole groups so that each part's number of images is near its share."""
+    sizes = Counter(groups.values())
+    if len(sizes) < len(shares):
+        raise ValueError(
+            f"{len(groups)} images of {len(sizes)} groups cannot be split into {', '.join(shares)} "
+            "with every group in one part; use split_by image"
+        )
+    wanted = {part: share * len(groups) for part, share in shares.items()}
+    best: dict[str, str] = {}
+    least = float("inf")
+    for number in range(_TRIES):
+        dealt = _deal_once(sizes, wanted, f"{seed}/{number}")
+        found = dict.fromkeys(shares, 0)
+        for group, part in dealt.items():
+            found[part] += sizes[group]
+        off = max(abs(found[part] - wanted[part]) for part in shares)
+        if off < least:
+            best, least = dealt, off
+        if least <= _NEAR * len(groups):
+            break
+    names: dict[str, list[str]] = {part: [] for part in shares}
+    for name in _shuffled(groups, seed):
+        names[best[groups[name]]].append(name)
+    return names
+
+
+def _deal_once(sizes: Mapping[str, int], wanted: Mapping[str, float], key: str) -> dict[str, str]:
+    """Return the part of each group, dealt out in the order that the key draws."""
+    lacking = dict(wanted)
+    dealt = {}
+    for group in sorted(sizes, key=lambda group: _rank(key, group)):
+        part = max(lacking, key=lambda part: lacking[part] / wanted[part])
+        dealt[group] = part
+        lacking[part] -= sizes[group]
+    return dealt
+
+
+def _shuffled(names: Mapping[str, str] | pd.Series[str], seed: int) -> list[str]:
+    return sorted(names, key=lambda name: _rank(str(seed), name))
+
+
+def _rank(key: str, name: str) -> bytes:
+    return hashlib.sha256(f"{key}/{name}".encode()).digest()
+
+
+class Shared(NamedTuple):
+    """What two parts of a split share.
+
+    Attributes:
+        part: `valid` or `test`.
+        images: How many images of it are of a group that is trained on too.
+        of: How many images it has.
+        groups: How many groups those images are of.
+    """
+
+    part: str
+    images: int
+    of: int
+    groups: int
+
+
+def shared_groups(groups: Mapping[str, str], names: Mapping[str, list[str]]) -> list[Shared]:
+    """Count what validation and test share with training: groups with images on both sides.
+
+    Args:
+        groups: Image name → its group.
+        names: The names of each part of `SPLITS`.
+
+    Returns:
+        One entry for `valid` and one for `test`, of those that share something.
+    """
+    trained = {groups[name] for name in names["train"]}
+    found = []
+    for part in ("valid", "test"):
+        both = [groups[name] for name in names[part] if groups[name] in trained]
+        found.append(Shared(part, len(both), len(names[part]), len(set(both))))
+    return [shared for shared in found if shared.images]
+
+
+def check_where(where: Where) -> None:
+    """Refuse conditions about something that is no attribute.
+
+    Raises:
+        ValueError: If a key is neither an attribute nor a split; lists those there are.
+    """
+    for key, value in where.items():
+        inner = list(value) if isinstance(value, dict) else []
+        known = SPLITS if isinstance(value, dict) else ATTRIBUTES
+        for name, among in [(key, known), *((name, ATTRIBUTES) for name in inner)]:
+            if name not in among:
+                raise ValueError(
+                    f"data.where: {name!r} is no attribute of an image; there are "
+                    f"{', '.join(ATTRIBUTES)}, and {', '.join(SPLITS)} for conditions of one split"
+                )
+
+
+def select(images: pd.DataFrame, names: list[str], where: Where, split: str) -> list[str]:
+    """Return those of a split's images that meet the conditions, in the same order.
+
+    An image meets them if each attribute has one of the values that are asked for.
+
+    Args:
+        images: One row an image, columns image and `ATTRIBUTES`: all images of the data set.
+        names: The split's images.
+        where: Conditions, checked by `check_where`.
+        split: Name of the split.
+
+    Raises:
+        ValueError: If a value is one that no image of the data set has, or if no image is left.
+    """
+    own = where.get(split, {})
+    asked = {key: value for key, value in where.items() if not isinstance(value, dict)}
+    asked |= own if isinstance(own, dict) else {}
+    if not asked:
+        return names
+    meets = pd.Series(True, images.index)
+    for attribute, value in asked.items():
+        meets &= images[attribute].isin(_known(images[attribute], value))
+    chosen = set(images.loc[meets, "image"])
+    found = [name for name in names if name in chosen]
+    if not found:
+        raise ValueError(
+            f"data.where: none of the {len(names)} {split} images has "
+            + " and ".join(f"{attribute} {value}" for attribute, value in asked.items())
+        )
+    return found
+
+
+def _known(column: pd.Series[str], value: Values) -> list[str]:
+    values = [value] if isinstance(value, str) else value
+    there = sorted(str(known) for known in column.unique())
+    for wanted in values:
+        if wanted not in there:
+            shown = ", ".join(repr(known) for known in there[:30])
+            more = f" and {len(there) - 30} more" if len(there) > 30 else ""
+            raise ValueError(
+                f"data.where: no image has {column.name} {wanted!r}; there are {shown}{more}"
+            )
+    return values
