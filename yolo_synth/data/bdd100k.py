@@ -108,8 +108,8 @@ def read_bdd100k(root: str | Path) -> pd.DataFrame:
     folders, files = _find(root)
     images = _list_images(root, folders)
     rows = {name: row for row, name in enumerate(images["image"])}
-    attributes = {name: [""] * len(rows) for name in _Attributes.__struct_fields__}
-    read, absent = bytearray(len(rows)), 0
+    attributes = {name: [""] * len(images) for name in _Attributes.__struct_fields__}
+    read, absent = bytearray(len(images)), 0
     of_row, codes, edges = array("q"), array("b"), array("d")
     for file in files:
         for number, frame in enumerate(_frames(file)):
@@ -147,6 +147,24 @@ def read_bdd100k(root: str | Path) -> pd.DataFrame:
         *(root, len(images), len(boxes), read.count(0), absent),
     )
     return box_table(images.assign(**attributes), boxes, BDD100K_LABELS)
+
+
+class _Name(msgspec.Struct, gc=False):
+    name: str
+
+
+class _Names(msgspec.Struct):
+    frames: list[_Name]
+
+
+def bdd100k_frames(root: str | Path) -> dict[str, str]:
+    """Return the image that each frame of the label files is of → the label file."""
+    found: dict[str, str] = {}
+    for file in _find(Path(root))[1]:
+        read = msgspec.json.decode(file.read_bytes(), type=list[_Name] | _Names)
+        frames = read.frames if isinstance(read, _Names) else read
+        found |= {frame.name: str(file) for frame in frames}
+    return found
 
 
 def _find(root: Path) -> tuple[list[Path], list[Path]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ from yolo_synth.data.annotations import (
     random_split,
     read_split,
 )
-from yolo_synth.data.bdd100k import read_bdd100k
-from yolo_synth.data.gtav import Columns, read_gtav
+from yolo_synth.data.bdd100k import bdd100k_frames, read_bdd100k
+from yolo_synth.data.gtav import Columns, gtav_box_files, read_gtav
 from yolo_synth.data.images import Augmentation, Sample, load, use_one_thread
 from yolo_synth.labels import CLASSES
 
@@ -100,6 +100,19 @@ class DetectionData(LightningDataModule):
     @abstractmethod
     def read(self) -> pd.DataFrame:
         """Read the data set's box table and mark what its filters drop."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that its images lie in."""
+        return [self.root]
+
+    def labelled(self) -> Mapping[str, str] | None:
+        """Say which images the label files speak of, whether there is such an image or not.
+
+        Returns:
+            Name of each image → the label file; None if the data set cannot tell.
+        """
+        return None
 
     @property
     def table(self) -> pd.DataFrame:
@@ -261,6 +274,10 @@ class BDD100K(DetectionData):
         """Read the box table; the paper filters nothing here."""
         return read_bdd100k(self.root)
 
+    def labelled(self) -> Mapping[str, str]:
+        """Say which images the label files have a frame of."""
+        return bdd100k_frames(self.root)
+
 
 class GTAV(DetectionData):
     """Serve GTAV (Playing for Benchmarks): rendered street images (see `gtav.read_gtav`)."""
@@ -292,6 +309,10 @@ class GTAV(DetectionData):
         """Read the box table and mark small boxes and the hood."""
         table = drop_small(read_gtav(self.root, self.columns), self.min_area)
         return drop_hood(table) if self.drop_hood else table
+
+    def labelled(self) -> Mapping[str, str]:
+        """Say which frames have a box file."""
+        return gtav_box_files(self.root)
 
 
 class ImageDataset(Dataset[Sample]):

@@ -101,6 +101,12 @@ def read_gtav(root: str | Path, columns: Columns = "auto") -> pd.DataFrame:
     return box_table(images, boxes, GTAV_LABELS)
 
 
+def gtav_box_files(root: str | Path) -> dict[str, str]:
+    """Return the image that each box file is of, as the box table calls it → the file."""
+    files = (_find(Path(root)) / "bb").glob("*/*.csv")
+    return {f"{file.stem}.jpg": str(file) for file in files}
+
+
 class _Sequence(NamedTuple):
     """What a sequence's folders hold.
 
