@@ -248,6 +248,18 @@ def test_sequences_and_copies_that_two_splits_share_are_told_and_do_not_count(
     assert (row["split"], row["like_split"]) == ("test", "train")
 
 
+def test_images_of_no_list_leak_nothing(root, capsys):
+    for split, number in (("train", 0), ("valid", 1), ("test", 3)):  # 0 is of sequence 001
+        write_text(root / f"splits/gtav/{split}.txt", f"{gtav_name(number)}.jpg")
+    shutil.copy(gtav(root, 0), gtav(root, 2))
+    code, out, _ = checked(root, "GTAV", capsys)
+    assert code == 0
+    assert "LEAK: 1 of 1 sequences or rides of several images" in out
+    assert "(1 in valid, test)" in out
+    assert "No image has a near-duplicate in another split." in out
+    assert "7 images are in no split." in out
+
+
 def test_the_answer_does_not_depend_on_the_number_of_threads(root, capsys):
     for number in (1, 4, 7):
         cut(bdd(root, number))

@@ -87,5 +87,5 @@ def test_groups_are_counted_by_the_splits_they_are_in():
         ],
         columns=["group", "split"],
     )
-    counts = shared_groups(images["group"], images["split"], ORDER)
+    counts = shared_groups(images["group"], images["split"].to_numpy(dtype=np.str_), ORDER)
     assert counts.to_dict() == {"train, test": 1, "train": 1, "train, valid, test": 1}

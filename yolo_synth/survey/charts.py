@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
+    MaxNLocator,
     NullFormatter,
     NullLocator,
     PercentFormatter,
@@ -111,7 +112,8 @@ def _draw_classes(axes: Axes, counts: Counts) -> None:
         axes.text(number, place, f"  {number:,.0f} ({part:.1%})", va="center", fontsize=8)
     axes.set_yticks(places, CLASSES)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(1.0, left.max()) * 1.28)
+    axes.set_xlim(0, max(1.0, left.max()) * 1.45)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     images = counts.splits.set_index("split")["images"]
     _legend(
@@ -211,7 +213,7 @@ def _draw_dropped(axes: Axes, counts: Counts) -> None:
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     text = f"{every['empty images']:,.0f} of {every['images']:,.0f} images are left without a box"
-    axes.text(0.99, 0.03, text, transform=axes.transAxes, ha="right", fontsize=8)
+    axes.set_xlabel(text, fontsize=8, loc="left")
 
 
 def _draw_attributes(axes: Axes, counts: Counts) -> None:

@@ -9,7 +9,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from yolo_synth.data.annotations import SPLITS
 from yolo_synth.data.datamodule import DetectionData
 from yolo_synth.survey.faults import (
     KINDS,
@@ -22,7 +24,7 @@ from yolo_synth.survey.faults import (
 )
 from yolo_synth.survey.leakage import near_duplicates, shared_groups
 from yolo_synth.survey.opening import Opened, open_images
-from yolo_synth.survey.source import UNUSED, open_data, split_of_images, splits_in_order
+from yolo_synth.survey.source import UNUSED, open_data, split_of_images
 
 _SHOWN: Final = 10
 
@@ -98,8 +100,9 @@ def examine(module: DetectionData, workers: int | None = None) -> Findings:
     opened = open_images(module.root, images["path"].tolist(), sizes, workers)
     duplicates = pd.DataFrame()
     if splits is not None:
-        duplicates = _duplicates(images, splits, opened)
-        notes += _leaks(images, splits, duplicates)
+        own = splits[images["image"]].to_numpy(dtype=np.str_)
+        duplicates = _duplicates(images["path"], own, opened)
+        notes += _leaks(images["group"], own, duplicates)
     boxes = int((table["dropped"] != "no box").sum())
     summary = f"{len(images):,} images opened ({_sizes(opened)}), {boxes:,} boxes."
     return Findings(summary, [*faults, *opened.faults], notes, duplicates)
@@ -129,23 +132,18 @@ def _sizes(opened: Opened) -> str:
     )
 
 
-def _duplicates(images: pd.DataFrame, splits: pd.Series[str], opened: Opened) -> pd.DataFrame:
-    own = splits[images["image"]].to_numpy(dtype=np.str_)
-    found = near_duplicates(opened.thumbnails, own, splits_in_order(splits))
-    paths = images["path"].to_numpy()
-    return found.assign(
-        image=paths[found["image"].to_numpy(np.int64)], like=paths[found["like"].to_numpy(np.int64)]
-    )
+def _duplicates(paths: pd.Series[str], splits: NDArray[np.str_], opened: Opened) -> pd.DataFrame:
+    found = near_duplicates(opened.thumbnails, splits, list(SPLITS))
+    places = {name: found[name].to_numpy(np.int64) for name in ("image", "like")}
+    return found.assign(**{name: paths.to_numpy()[place] for name, place in places.items()})
 
 
-def _leaks(images: pd.DataFrame, splits: pd.Series[str], duplicates: pd.DataFrame) -> list[str]:
+def _leaks(groups: pd.Series[str], splits: NDArray[np.str_], duplicates: pd.DataFrame) -> list[str]:
     """Say which sequences and which near-duplicates two splits share."""
-    own = splits[images["image"]].set_axis(images.index)
-    shared = shared_groups(images["group"], own, splits_in_order(splits))
+    used = splits != UNUSED
+    shared = shared_groups(groups[used], splits[used], list(SPLITS))
     several = shared[[", " in name for name in shared.index]]
-    if len(shared) == 0:
-        notes = ["No two images are of one sequence or ride."]
-    elif several.empty:
+    if several.empty:
         notes = [f"None of {shared.sum():,} sequences or rides of several images is in two splits."]
     else:
         where = "; ".join(f"{number:,} in {name}" for name, number in several.items())
@@ -153,16 +151,15 @@ def _leaks(images: pd.DataFrame, splits: pd.Series[str], duplicates: pd.DataFram
             f"LEAK: {several.sum():,} of {shared.sum():,} sequences or rides of several images are "
             f"in more than one split ({where})."
         ]
-    sizes = own.value_counts().to_dict()
     for (split, like), part in duplicates.groupby(["split", "like_split"], sort=False):
-        share = len(part) / sizes[split]
+        images = np.count_nonzero(splits == split)
         notes.append(
-            f"LEAK: {len(part):,} of {sizes[split]:,} images of {split} ({share:.1%}) have a "
+            f"LEAK: {len(part):,} of {images:,} images of {split} ({len(part) / images:.1%}) have a "
             f"near-duplicate in {like}, as {part['image'].iloc[0]} and {part['like'].iloc[0]}."
         )
     if duplicates.empty:
         notes.append("No image has a near-duplicate in another split.")
-    unused = sizes.get(UNUSED, 0)
+    unused = np.count_nonzero(~used)
     return [*notes, f"{unused:,} images are in no split."] if unused else notes
 
 

@@ -66,7 +66,7 @@ def open_images(
     found: list[_Result] = []
     with (
         ThreadPoolExecutor(workers or _cores()) as pool,
-        tqdm(desc="open images", total=len(paths), unit="image", leave=False) as bar,
+        tqdm(desc="open images", total=len(paths), unit="image", leave=False, disable=None) as bar,
     ):
         for results in pool.map(_open_part, parts):
             found += results

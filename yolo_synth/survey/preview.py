@@ -115,7 +115,9 @@ def _load(module: DetectionData, names: Sequence[str]) -> dict[str, tuple[Pixels
     rows = module.table.drop_duplicates("image").set_index("image").loc[list(names)]
     loaded = {}
     paths = zip(names, rows["path"], rows["width"], rows["height"], strict=True)
-    for name, path, width, height in tqdm(list(paths), "read", unit="image", leave=False):
+    for name, path, width, height in tqdm(
+        list(paths), "read", unit="image", leave=False, disable=None
+    ):
         spot = place(int(width), int(height), TILE)
         loaded[name] = (shrink(decode(module.root / path, width, height, spot), spot), spot.scale_x)
     return loaded
