@@ -196,6 +196,14 @@ def test_a_box_may_end_on_the_last_pixel_in_either_count(root, capsys):
     assert checked(root, "BDD100K", capsys)[0] == 0
 
 
+@pytest.mark.parametrize("edges", [{"x1": -3.0}, {"y1": -3.0}, {"x2": 163.0}, {"y2": 99.0}])
+def test_a_used_box_may_not_reach_over_any_edge(edges, root, capsys):
+    edit_json(root, set_box(**edges))
+    assert checked(root, "BDD100K", capsys)[2] == {"box-outside": 1}
+    edit_json(root, lambda frames: frames[2]["labels"][0].update(category="traffic light"))
+    assert checked(root, "BDD100K", capsys)[2] == {}, "a box of another kind is not used"
+
+
 def test_an_image_that_went_after_its_labels_were_read_is_missing(root):
     module = open_data(data_file(root, "BDD100K"))
     assert len(module.table) == 10
@@ -246,6 +254,14 @@ def test_sequences_and_copies_that_two_splits_share_are_told_and_do_not_count(
         [row] = csv.DictReader(stream)
     assert (Path(row["image"]).name, Path(row["like"]).name) == (bdd_name(8), bdd_name(1))
     assert (row["split"], row["like_split"]) == ("test", "train")
+
+
+def test_streets_that_look_alike_are_no_duplicates(tiny_root, tmp_path, capsys):
+    for name in ("bdd100k", "splits"):
+        (tmp_path / name).symlink_to(tiny_root / name)
+    code, out, found = checked(tmp_path, "BDD100K", capsys)
+    assert "No image has a near-duplicate in another split." in out
+    assert (code, set(found)) == (1, {"degenerate-box", "image-without-label"})  # drawn on purpose
 
 
 def test_images_of_no_list_leak_nothing(root, capsys):

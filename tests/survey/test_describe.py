@@ -10,13 +10,17 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from survey.scenes import data_file
 
 from yolo_synth.boxes import place
 from yolo_synth.cli import main
 from yolo_synth.labels import BDD100K_LABELS, CLASSES
+from yolo_synth.survey import counts as counting
 from yolo_synth.survey.charts import coverage
 from yolo_synth.survey.sizes import best_iou, network_sizes
+from yolo_synth.yolov3.network import ANCHORS, STRIDES
+from yolo_synth.yolov3.targets import assign, level_anchors
 
 FIGURES = ("overview", "anchors", "places")
 
@@ -76,6 +80,46 @@ def test_counts_are_those_of_the_files(tiny_root, described):
         whole += counts
     assert whole["degenerate"] > 0
     assert splits.loc["all", "boxes"] == sum(whole[name] for name in CLASSES)
+
+
+def test_sizes_and_anchors_are_those_of_the_files(tiny_root, described):
+    sizes = [
+        (416 / 256 * (box["x2"] - box["x1"]), 416 / 256 * (box["y2"] - box["y1"]))
+        for frame in bdd100k_frames(tiny_root).values()
+        for label in frame["labels"]
+        if BDD100K_LABELS[label["category"]] is not None
+        for box in [label.get("box2d")]
+        if box and box["x2"] > box["x1"]
+    ]
+    rows = read(described, "BDD100K", "classes").set_index(["split", "class"])
+    row = rows.loc[("all", "all")]
+    assert row["boxes"] == len(sizes)
+    sides = [(w * h) ** 0.5 for w, h in sizes]
+    large = sum(side >= 96 for side in sides) / len(sides)
+    assert (row["small"], row["large"]) == pytest.approx((0, large), abs=1e-5)
+    assert row["medium"] == pytest.approx(1 - large, abs=1e-5)
+    assert row["side 50 %"] == pytest.approx(np.median(sides), rel=1e-5)
+    assert row["aspect 95 %"] == pytest.approx(
+        np.quantile([w / h for w, h in sizes], 0.95), rel=1e-5
+    )
+    fits = []
+    for w, h in sizes:
+        overlaps = [(min(w, a) * min(h, b), w * h + a * b) for a, b in ANCHORS]
+        fits.append(max(overlap / (both - overlap) for overlap, both in overlaps))
+    assert row["mean IoU"] == pytest.approx(np.mean(fits), rel=1e-5)
+
+
+def test_recall_is_the_share_of_boxes_that_the_assignment_gives_an_anchor():
+    rng = np.random.default_rng(0)
+    sizes = np.exp(rng.uniform(0, np.log(400), (300, 2)))
+    corners = torch.tensor(np.concatenate([np.zeros((300, 2)), sizes], axis=1))
+    target = {"boxes": corners.float(), "labels": torch.zeros(300, dtype=torch.int64)}
+    levels = zip(level_anchors(torch.device("cpu")), STRIDES, strict=True)
+    answers = [assign([target], anchors, s, (13, 13)).answers.any(dim=0) for anchors, s in levels]
+    answered = torch.stack(answers).any(dim=0).float().mean().item()
+    row = counting._sizes(pd.DataFrame({"w": sizes[:, 0], "h": sizes[:, 1], "image": "a"}))
+    assert 0.3 < answered < 0.9
+    assert row["recall"] == pytest.approx(answered)
 
 
 def test_conditions_are_those_of_the_files(tiny_root, described):

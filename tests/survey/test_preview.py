@@ -66,6 +66,8 @@ def test_dropped_boxes_are_shown_with_their_reason(tiny, tmp_path, monkeypatch):
     assert (boxes["dropped"].astype(str).map(reasons) == boxes["key"]).all()
     assert {"hood", "too small", "of another kind"} <= set(boxes["key"])
     assert len(kept["images"]) == 4 == boxes["image"].nunique()
+    first = boxes[boxes["image"] == kept["images"][0]]
+    assert "hood" in set(first["key"])  # the rarest reasons come first
     assert main(["data", "preview", tiny["GTAV"], "--split=valid", f"--out={out}"]) == 0
     assert set(kept["boxes"]["dropped"]) == {""}
     assert kept["title"].startswith("GTAV valid: ")
