@@ -8,6 +8,7 @@ from survey.scenes import data_file, write_scenes
 from yolo_synth.cli import main
 from yolo_synth.survey.anchors import fit_anchors
 from yolo_synth.survey.sizes import best_iou
+from yolo_synth.survey.source import open_data
 from yolo_synth.yolov3.network import ANCHORS
 
 
@@ -51,7 +52,11 @@ def test_what_is_printed_is_yaml(tiny_root, tmp_path, capsys):
     assert found["yolov3"] == [list(anchor) for anchor in ANCHORS]
     assert len(found["anchors"]) == 4
     assert max(max(anchor) for anchor in found["anchors"]) <= 96
-    assert "pixels at 96 x 96" in out
+    module = open_data(file)
+    used = module.table[module.table["dropped"] == ""]
+    train = used["image"].isin(module.names("train")).sum()
+    assert f"pixels at 96 x 96; {train} boxes of" in out
+    assert train < len(used)
 
 
 def test_more_anchors_than_boxes_are_refused_in_one_line(tmp_path, capsys):
