@@ -22,7 +22,7 @@ from survey.scenes import (
 
 from yolo_synth.cli import main
 from yolo_synth.survey.check import examine
-from yolo_synth.survey.faults import KINDS
+from yolo_synth.survey.faults import KINDS, box_faults
 from yolo_synth.survey.source import open_data
 
 
@@ -202,6 +202,12 @@ def test_a_used_box_may_not_reach_over_any_edge(edges, root, capsys):
     assert checked(root, "BDD100K", capsys)[2] == {"box-outside": 1}
     edit_json(root, lambda frames: frames[2]["labels"][0].update(category="traffic light"))
     assert checked(root, "BDD100K", capsys)[2] == {}, "a box of another kind is not used"
+
+
+def test_boxes_in_an_image_of_no_known_size_are_not_judged(root):
+    table = open_data(data_file(root, "BDD100K")).table
+    table.loc[table["image"] == bdd_name(4), ["width", "height"]] = 0
+    assert box_faults(table) == []
 
 
 def test_an_image_that_went_after_its_labels_were_read_is_missing(root):

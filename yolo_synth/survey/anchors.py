@@ -14,7 +14,7 @@ from yolo_synth.yolov3.network import ANCHORS
 from yolo_synth.yolov3.targets import MATCH_IOU
 
 _MOST_BOXES: Final = 20_000
-"""Boxes that anchors are fitted to; more are drawn from, and change them by less than a pixel."""
+"""Boxes that anchors are fitted to; of more, so many are drawn."""
 
 _STEPS: Final = 1000
 _SPREAD: Final = 0.1

@@ -49,8 +49,10 @@ class Fault(NamedTuple):
 def box_faults(table: pd.DataFrame) -> list[Fault]:
     """Return the boxes that cover nothing of their image, and those that reach out of it.
 
-    A box that a filter left out for another reason, as one of another kind, is not looked at.
+    A box that a filter left out for another reason, as one of another kind, is not looked at, nor is
+    one in an image that cannot be read.
     """
+    table = table[table["width"] > 0]
     degenerate = table["dropped"] == "degenerate"
     beyond = np.maximum.reduce(
         [

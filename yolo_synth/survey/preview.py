@@ -63,7 +63,7 @@ def preview(
         raise ValueError(f"--split is {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, not {split}")
     module = open_data(data)
     names = set(module.names(split))
-    table = module.table[module.table["image"].isin(names)]
+    table = module.table[module.table["image"].isin(names) & (module.table["width"] > 0)]
     boxes = table[table["dropped"] == ""]
     if dropped:
         boxes = table[table["dropped"].isin(list(REASON_NAMES))]
