@@ -49,6 +49,7 @@ def test_a_sound_data_set_passes(data, root, capsys):
     code, out, found = checked(root, data, capsys)
     assert (code, found) == (0, {})
     assert "10 images opened (160x96: 10), 10 boxes." in out
+    assert ("No two images are of one sequence or ride." in out) == (data == "BDD100K")
     assert out.rstrip().endswith("Nothing is broken.")
 
 

@@ -143,7 +143,9 @@ def _leaks(groups: pd.Series[str], splits: NDArray[np.str_], duplicates: pd.Data
     used = splits != UNUSED
     shared = shared_groups(groups[used], splits[used], list(SPLITS))
     several = shared[[", " in name for name in shared.index]]
-    if several.empty:
+    if shared.empty:
+        notes = ["No two images are of one sequence or ride."]
+    elif several.empty:
         notes = [f"None of {shared.sum():,} sequences or rides of several images is in two splits."]
     else:
         where = "; ".join(f"{number:,} in {name}" for name, number in several.items())
