@@ -26,6 +26,10 @@ MAY_KNOW = {
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
     "runs": {"detector", "yolov3", "lightning", "torch", "yaml"},
     "comparison": {"analysis", "yolov3", "torch", "pandas", "matplotlib"},
+    "survey": {
+        *("labels", "boxes", "yolov3", "data", "analysis"),
+        *("pandas", "matplotlib", "cv2", "yaml", "jsonargparse", "tqdm"),
+    },
     "callbacks": {
         *("labels", "boxes", "yolov3", "runs", "comparison", "analysis", "torch", "lightning"),
         *("wandb", "yaml", "pandas", "matplotlib", "PIL"),

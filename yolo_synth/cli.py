@@ -34,6 +34,10 @@ from yolo_synth.study.export import export
 from yolo_synth.study.predictions import write_predictions
 from yolo_synth.study.report import report
 from yolo_synth.study.sweep import sweep
+from yolo_synth.survey.anchors import anchors
+from yolo_synth.survey.check import check
+from yolo_synth.survey.describe import describe
+from yolo_synth.survey.preview import preview
 
 PROGRAM: Final = "yolo-synth"
 
@@ -44,14 +48,24 @@ TRAINER_VERBS: Final = {
     "predict": "detect objects in the test images",
 }
 
-VERBS: Final[Mapping[str, Callable[..., None] | Mapping[str, Callable[..., None]]]] = {
+Verb = Callable[..., int | None]
+"""A verb may return the exit code of what it found; None is 0."""
+
+VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
     "demo": demo,
     "sweep": sweep,
     "evaluate": evaluate,
     "report": report,
     "compare": compare_runs,
     "export": export,
-    "data": {"tiny": write_tiny, "convert": convert},
+    "data": {
+        "tiny": write_tiny,
+        "describe": describe,
+        "preview": preview,
+        "check": check,
+        "anchors": anchors,
+        "convert": convert,
+    },
 }
 
 ONE_LINE: Final = {"exit_on_error": False}
@@ -225,40 +239,46 @@ def own_parser() -> ArgumentParser:
     return parser
 
 
-def _add_verb(subcommands: Any, verb: str, function: Callable[..., None]) -> None:  # noqa: ANN401
+def _add_verb(subcommands: Any, verb: str, function: Verb) -> None:  # noqa: ANN401
     text = (function.__doc__ or "").split("Args:")[0]
     summary = text.split("\n\n")[0].rstrip(".")
     parser = ArgumentParser(description=" ".join(text.split()), exit_on_error=False)
     parser.add_function_arguments(function, as_positional=True)
+    for action in parser._actions:
+        if action.default is False:  # `--dropped` alone is `--dropped true`
+            action.nargs, action.const = "?", True
     subcommands.add_subcommand(verb, parser, help=summary[0].lower() + summary[1:])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, or 2 after one line on what the user can mend."""
+    """Run the command line.
+
+    Returns:
+        0; 1 if a check found something broken; 2 after one line on what the user can mend.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _show_progress_notes()
     try:
-        _run(arguments)
+        return _run(arguments)
     except (ValueError, FileNotFoundError, ArgumentError) as error:
         if os.environ.get("YOLO_SYNTH_TRACEBACK"):
             raise
         print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)  # noqa: T201
         return 2
-    return 0
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in TRAINER_VERBS:
         sys.argv = [PROGRAM, *arguments]  # LightningCLI reads it
         _leave_out_noise()
         TrainingCLI()
-        return
+        return 0
     options = own_parser().parse_args(arguments)
     verb = options.subcommand
     meaning, values = VERBS[verb], options[verb]
     if not callable(meaning):
         meaning, values = meaning[values.verb], values[values.verb]
-    meaning(**values.as_dict())
+    return meaning(**values.as_dict()) or 0
 
 
 def _show_progress_notes() -> None:

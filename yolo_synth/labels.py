@@ -12,6 +12,9 @@ from typing import Final
 
 CLASSES: Final = ("person", "cycle", "car", "bus", "truck")
 
+CLASS_COLOURS: Final = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7")
+"""One per class, told apart by the colour-blind too (Okabe and Ito)."""
+
 _TABLE_1: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
     # common, BDD100K (the 2018 and the 2020 names), GTAV
     ("person", ("person", "pedestrian", "rider"), ("person",)),

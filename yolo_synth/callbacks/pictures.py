@@ -15,10 +15,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from yolo_synth.boxes import Detection, Target
-from yolo_synth.labels import CLASSES
-
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7")
-"""One per class, told apart by the colour-blind too (Okabe and Ito)."""
+from yolo_synth.labels import CLASS_COLOURS, CLASSES
 
 
 class Pictures(Callback):
@@ -103,7 +100,7 @@ def boxes_figure(
 def _draw(axes: Axes, boxes: Tensor, labels: Tensor, names: list[str]) -> None:
     for box, label, name in zip(boxes.tolist(), labels.tolist(), names, strict=True):
         x1, y1, x2, y2 = box
-        colour = COLOURS[label % len(COLOURS)]
+        colour = CLASS_COLOURS[label % len(CLASS_COLOURS)]
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6))
         axes.text(
             x1, y1, name, fontsize=7, va="bottom", bbox={"fc": colour, "ec": "none", "pad": 0.8}

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,10 +40,10 @@ from yolo_synth.data.annotations import (
     random_split,
     read_split,
 )
-from yolo_synth.data.bdd100k import read_bdd100k
+from yolo_synth.data.bdd100k import bdd100k_frames, read_bdd100k
 from yolo_synth.data.cache import ImageCache
 from yolo_synth.data.coco import read_coco, split_of_images
-from yolo_synth.data.gtav import Columns, read_gtav
+from yolo_synth.data.gtav import Columns, gtav_box_files, read_gtav
 from yolo_synth.data.images import (
     Augmentation,
     ImageError,
@@ -179,6 +179,19 @@ class DetectionData(LightningDataModule):
     @abstractmethod
     def read(self) -> pd.DataFrame:
         """Read the data set's box table and mark what its filters drop."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that its images lie in."""
+        return [self.root]
+
+    def labelled(self) -> Mapping[str, str] | None:
+        """Say which images the label files speak of, whether there is such an image or not.
+
+        Returns:
+            Name of each image → the label file; None if the data set cannot tell.
+        """
+        return None
 
     @property
     def table(self) -> pd.DataFrame:
@@ -439,6 +452,10 @@ class BDD100K(DetectionData):
         """Read the box table; the paper filters nothing here."""
         return read_bdd100k(self.root, self.label_root)
 
+    def labelled(self) -> Mapping[str, str]:
+        """Say which images the label files have a frame of."""
+        return bdd100k_frames(self.root, self.label_root)
+
 
 class GTAV(DetectionData):
     """Serve GTAV (Playing for Benchmarks): rendered street images (see `gtav.read_gtav`)."""
@@ -481,6 +498,18 @@ class GTAV(DetectionData):
         table = drop_small(table, self.min_area)
         return drop_hood(table) if self.drop_hood else table
 
+    def labelled(self) -> Mapping[str, str]:
+        """Say which frames have a box file."""
+        found = gtav_box_files(self.root, self.label_root)
+        if self.split_by == "part" and self.splits is None:
+            of_val = gtav_box_files(self.root / "val", self._val_labels)
+            found |= {f"val_{name}": file for name, file in of_val.items()}
+        return found
+
+    @property
+    def _val_labels(self) -> Path | None:
+        return None if self.label_root is None else Path(self.label_root) / "val"
+
     def _read_val(self) -> pd.DataFrame:
         folder = self.root / "val"
         if not (folder / "img").is_dir():
@@ -488,8 +517,7 @@ class GTAV(DetectionData):
                 f"no folder {folder / 'img'}: split_by part tests on GTAV's val sequences; unpack them "
                 f"there (val/img and val/bb), or use split_by group"
             )
-        labels = None if self.label_root is None else Path(self.label_root) / "val"
-        table = read_gtav(folder, self.columns, labels)
+        table = read_gtav(folder, self.columns, self._val_labels)
         for name, prefix in (("image", "val_"), ("group", "val_"), ("path", "val/")):
             table[name] = prefix + table[name]
         return table

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,21 @@ class Mixed(DetectionData):
                 table[column] = f"{name}/" + table[column]
             tables.append(table)
         return pd.concat(tables, ignore_index=True).astype(dict(COLUMNS))
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that the parts' images lie in."""
+        return [folder for part in self.sets.values() for folder in part.folders]
+
+    def labelled(self) -> Mapping[str, str] | None:
+        """Say which images the parts' label files speak of; None if one of them cannot tell."""
+        found: dict[str, str] = {}
+        for name, part in self.sets.items():
+            of_part = part.labelled()
+            if of_part is None:
+                return None
+            found |= {f"{name}/{image}": file for image, file in of_part.items()}
+        return found
 
     def divide(self, images: pd.DataFrame) -> dict[str, list[str]]:
         """Join the parts' splits."""

@@ -1,0 +1,194 @@
+"""Check: open everything, list what is broken, and say what the splits share."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from yolo_synth.data.annotations import SPLITS
+from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.survey.faults import (
+    KINDS,
+    Fault,
+    box_faults,
+    label_faults,
+    listed_images,
+    name_faults,
+    totals,
+)
+from yolo_synth.survey.leakage import near_duplicates, shared_groups
+from yolo_synth.survey.opening import Opened, open_images
+from yolo_synth.survey.source import UNUSED, open_data, split_of_images
+
+_SHOWN: Final = 10
+
+
+class Findings(NamedTuple):
+    """What a check found.
+
+    Attributes:
+        summary: What there is, in a sentence or two.
+        faults: What is broken.
+        leaks: Sentences on what the splits share, and on what could not be checked.
+        duplicates: Images of two splits that look alike: image, split, like, like_split, likeness.
+    """
+
+    summary: str
+    faults: list[Fault]
+    leaks: list[str]
+    duplicates: pd.DataFrame
+
+
+def check(data: str, out: str | None = None, ignore: str = "", workers: int | None = None) -> int:
+    """Open every image and label of a data set and list what is broken; exit code 1 if anything is.
+
+    Broken are: labels or split lists that are refused, two images of one name, a missing, damaged or
+    cut off image, one of another size than its labels are made for, a box that reaches out of its
+    image or covers nothing of it, an image without label, a label without image. Sequences and
+    near-duplicate images that two splits share are told as well; they do not count as broken.
+
+    Args:
+        data: File that names the data set, as experiments/data/bdd100k.yaml.
+        out: Folder to write all findings to, as CSV; ten of each kind are printed anyway.
+        ignore: Kinds that do not count, as printed, separated by commas; they are listed all the same.
+        workers: Threads that open images; by default one for each processor core.
+
+    Returns:
+        1 if anything is broken, else 0.
+    """
+    ignored = {kind.strip() for kind in ignore.split(",") if kind.strip()}
+    unknown = sorted(ignored - KINDS.keys())
+    if unknown:
+        raise ValueError(f"--ignore: there is no kind {unknown[0]}; there are {', '.join(KINDS)}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"--workers is 1 at least, not {workers}")
+    module = open_data(data)
+    findings = examine(module, workers)
+    print(_text(findings, ignored))  # noqa: T201
+    if out is not None:
+        _write(findings, Path(out))
+        print(f"{out}: faults.csv, near_duplicates.csv")  # noqa: T201
+    return int(any(fault.kind not in ignored for fault in findings.faults))
+
+
+def examine(module: DetectionData, workers: int | None = None) -> Findings:
+    """Check a data set; where its labels are refused, its images alone."""
+    try:
+        table = module.table
+    except ValueError as error:
+        return _examine_files(module, _refused(module.root, error), workers)
+    faults, notes = box_faults(table), []
+    try:
+        splits = split_of_images(module)
+    except ValueError as error:
+        faults.append(_refused(module.splits, error))
+        splits = None
+        notes.append("Splits are not checked, since their lists are refused.")
+    labelled = module.labelled()
+    if labelled is None:
+        notes.append(f"{type(module).__name__} does not tell which images its labels speak of.")
+    else:
+        faults += label_faults(table, labelled)
+    images = table.drop_duplicates("image")
+    sizes = list(zip(images["width"].tolist(), images["height"].tolist(), strict=True))
+    opened = open_images(module.root, images["path"].tolist(), sizes, workers)
+    duplicates = pd.DataFrame()
+    if splits is not None:
+        own = splits[images["image"]].to_numpy(dtype=np.str_)
+        duplicates = _duplicates(images["path"], own, opened)
+        notes += _leaks(images["group"], own, duplicates)
+    boxes = int((table["dropped"] != "no box").sum())
+    summary = f"{len(images):,} images opened ({_sizes(opened)}), {boxes:,} boxes."
+    return Findings(summary, [*faults, *opened.faults], notes, duplicates)
+
+
+def _examine_files(module: DetectionData, refused: Fault, workers: int | None) -> Findings:
+    """Check the image files alone, of a data set that is refused as a whole."""
+    paths = [path for folder in module.folders for path in listed_images(folder)]
+    opened = open_images(Path(), paths, workers=workers)
+    return Findings(
+        f"{len(paths):,} images opened ({_sizes(opened)}).",
+        [refused, *name_faults(paths), *opened.faults],
+        ["Boxes, labels and splits are not checked, since the data set is refused."],
+        pd.DataFrame(),
+    )
+
+
+def _refused(where: Path | None, error: ValueError) -> Fault:
+    return Fault("refused", str(where), " ".join(str(error).split()))
+
+
+def _sizes(opened: Opened) -> str:
+    counts = pd.Series([f"{w}x{h}" for w, h in opened.sizes if w]).value_counts()
+    shown = [f"{size}: {number:,}" for size, number in counts.head(3).items()]
+    return (
+        ", ".join(shown + [f"{len(counts) - 3} other sizes"] * (len(counts) > 3)) or "none readable"
+    )
+
+
+def _duplicates(paths: pd.Series[str], splits: NDArray[np.str_], opened: Opened) -> pd.DataFrame:
+    found = near_duplicates(opened.thumbnails, splits, list(SPLITS))
+    places = {name: found[name].to_numpy(np.int64) for name in ("image", "like")}
+    return found.assign(**{name: paths.to_numpy()[place] for name, place in places.items()})
+
+
+def _leaks(groups: pd.Series[str], splits: NDArray[np.str_], duplicates: pd.DataFrame) -> list[str]:
+    """Say which sequences and which near-duplicates two splits share."""
+    used = splits != UNUSED
+    shared = shared_groups(groups[used], splits[used], list(SPLITS))
+    several = shared[[", " in name for name in shared.index]]
+    if shared.empty:
+        notes = ["No two images are of one sequence or ride."]
+    elif several.empty:
+        notes = [f"None of {shared.sum():,} sequences or rides of several images is in two splits."]
+    else:
+        where = "; ".join(f"{number:,} in {name}" for name, number in several.items())
+        notes = [
+            f"LEAK: {several.sum():,} of {shared.sum():,} sequences or rides of several images are "
+            f"in more than one split ({where})."
+        ]
+    for (split, like), part in duplicates.groupby(["split", "like_split"], sort=False):
+        images = np.count_nonzero(splits == split)
+        notes.append(
+            f"LEAK: {len(part):,} of {images:,} images of {split} ({len(part) / images:.1%}) have a "
+            f"near-duplicate in {like}, as {part['image'].iloc[0]} and {part['like'].iloc[0]}."
+        )
+    if duplicates.empty:
+        notes.append("No image has a near-duplicate in another split.")
+    unused = np.count_nonzero(~used)
+    return [*notes, f"{unused:,} images are in no split."] if unused else notes
+
+
+def _text(findings: Findings, ignored: set[str]) -> str:
+    lines = [findings.summary]
+    for kind, number in totals(findings.faults).items():
+        aside = ", ignored" if kind in ignored else ""
+        lines += ["", f"{kind}: {KINDS[kind]} ({number:,}{aside})"]
+        those = [fault for fault in findings.faults if fault.kind == kind]
+        lines += [f"  {fault.where}: {fault.what}" for fault in those[:_SHOWN]]
+        if number > _SHOWN:
+            lines.append(f"  and {number - _SHOWN:,} more; --out FOLDER writes all of them")
+    counted = sum(fault.kind not in ignored for fault in findings.faults)
+    verdict = f"{counted:,} things are broken." if counted != 1 else "1 thing is broken."
+    return "\n".join([*lines, "", *findings.leaks, verdict if counted else "Nothing is broken."])
+
+
+def _write(findings: Findings, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_rows(folder / "faults.csv", Fault._fields, findings.faults)
+    columns = ["image", "split", "like", "like_split", "likeness"]
+    table = findings.duplicates.reindex(columns=columns)
+    table.to_csv(folder / "near_duplicates.csv", index=False, float_format="%.3f")
+
+
+def _write_rows(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)

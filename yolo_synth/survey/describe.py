@@ -1,0 +1,93 @@
+"""Describe: what a data set holds, printed, as tables and as figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from yolo_synth.survey import charts
+from yolo_synth.survey.counts import Counts, count
+from yolo_synth.survey.source import open_data
+
+_MOST_GROUPS: Final = 10
+
+
+def describe(data: str, out: str | None = None) -> None:
+    """Print and draw what a data set holds: images, boxes, sizes, what was left out, and why.
+
+    Of each split: boxes of each class, their sizes at network scale, boxes an image, images without
+    boxes, what each filter left out, weather, scene and time of day where they are known, and how
+    many boxes YOLOv3's anchors can answer for; of each sequence or ride what was left out.
+
+    Args:
+        data: File that names the data set, as experiments/data/bdd100k.yaml.
+        out: Folder to write to, tables as CSV and figures as PNG; by default description/ and the
+            name of the data file.
+    """
+    module = open_data(data)
+    counts = count(module)
+    folder = Path(out) if out else Path("description") / Path(data).stem
+    scale = f"{module.image_size} x {module.image_size}, {module.resize}"
+    print(_text(counts, scale))  # noqa: T201
+    counts.write(folder)
+    name = f"{type(module).__name__} ({data})"
+    figures = {
+        "overview": charts.overview(counts, f"{name} at {scale}"),
+        "anchors": charts.anchor_fit(counts, f"{name} at {scale}"),
+        "places": charts.places(module.table, f"{name}: where the boxes are"),
+    }
+    for key, figure in figures.items():
+        figure.savefig(folder / f"{key}.png", dpi=150)
+    print(f"{folder}: {', '.join(f'{key}.png' for key in figures)} and four tables as CSV")  # noqa: T201
+
+
+def _text(counts: Counts, scale: str) -> str:
+    """Return the tables as text, transposed where they are wide."""
+    classes = counts.classes.drop(columns=["aspect 5 %", "aspect 95 %"]).rename(
+        columns={
+            "side 5 %": "side 5%",
+            "side 50 %": "50%",
+            "side 95 %": "95%",
+            "aspect 50 %": "aspect",
+        }
+    )
+    shares = ["small", "medium", "large", "recall"]
+    classes[shares] = classes[shares].map(lambda s: "-" if pd.isna(s) else f"{s:.1%}")
+    parts = [
+        _table(counts.splits.set_index("split").T.reset_index(names="")),
+        f"Boxes at {scale}: share of COCO's small, medium and large; side (root of the area) in\n"
+        "pixels; width over height, median; share that an anchor of YOLOv3 answers for (recall), and\n"
+        "mean IoU with the best anchor\n\n" + _table(classes),
+    ]
+    if not counts.attributes.empty:
+        parts.append("Images by condition\n\n" + _table(counts.attributes))
+    groups = counts.groups
+    dropped = groups.columns[groups.columns.str.startswith("dropped: ")]
+    filters = dropped.drop("dropped: label")
+    lost = groups[groups[filters].sum(axis=1) > 0]
+    if len(lost):
+        parts.append(
+            f"{len(lost)} of {len(groups)} sequences or rides lost boxes to filters (other kinds of "
+            f"objects aside); the first {min(len(lost), _MOST_GROUPS)}:\n\n"
+            + _table(lost.head(_MOST_GROUPS).rename(columns=lambda name: name.split(": ")[-1]))
+        )
+    else:
+        parts.append(f"No filter left out a box in any of the {len(groups)} sequences or rides.")
+    return "\n\n".join(parts)
+
+
+def _table(frame: pd.DataFrame) -> str:
+    text = frame.copy()
+    for name in text.columns:
+        text[name] = [_cell(value) for value in text[name]]
+    return text.to_string(index=False)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        if value != value:
+            return "-"
+        return f"{value:,.0f}" if value == round(value) else f"{value:,.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,115 @@
+"""What can be wrong with a data set, and what its labels alone show of it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from yolo_synth.data.annotations import EDGES
+
+KINDS: Final[Mapping[str, str]] = {
+    "refused": "the data set or its split lists cannot be read, so nothing can be trained on them",
+    "duplicate-name": "two images have one name",
+    "missing-image": "an image file is not there",
+    "damaged-image": "an image file is cut off, or is no image",
+    "wrong-size": "an image has another size than its labels are made for",
+    "box-outside": "a box reaches out of its image",
+    "degenerate-box": "a box covers nothing of its image",
+    "image-without-label": "an image that no label file speaks of",
+    "label-without-image": "labels of an image that there is not",
+}
+"""Kinds of faults, and what each means."""
+
+TOLERANCE: Final = 1.0
+"""Pixels that a box may reach over the edge: in some data sets x2 and y2 lie inside a box."""
+
+SUFFIXES: Final = (".jpg", ".jpeg", ".png")
+_NO_PICTURES: Final = ("cls", "inst")  # GTAV's other labels are images as well
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong.
+
+    Attributes:
+        kind: One of `KINDS`.
+        where: The file or the image.
+        what: What is wrong with it, and the value.
+    """
+
+    kind: str
+    where: str
+    what: str
+
+
+def box_faults(table: pd.DataFrame) -> list[Fault]:
+    """Return the boxes that cover nothing of their image, and those that reach out of it.
+
+    A box that a filter left out for another reason, as one of another kind, is not looked at, nor is
+    one in an image that cannot be read.
+    """
+    table = table[table["width"] > 0]
+    degenerate = table["dropped"] == "degenerate"
+    beyond = np.maximum.reduce(
+        [
+            -table["x1"].to_numpy(np.float64),
+            -table["y1"].to_numpy(np.float64),
+            (table["x2"] - table["width"]).to_numpy(np.float64),
+            (table["y2"] - table["height"]).to_numpy(np.float64),
+        ]
+    )
+    outside = (table["dropped"] == "").to_numpy() & (beyond > TOLERANCE)
+    faults = []
+    for kind, rows in (("degenerate-box", degenerate.to_numpy()), ("box-outside", outside)):
+        for row in table[rows].to_dict("records"):
+            edges = " ".join(f"{row[edge]:g}" for edge in EDGES)
+            what = f"{row['category']} {edges} in {row['width']}x{row['height']}"
+            faults.append(Fault(kind, str(row["path"]), what))
+    return faults
+
+
+def label_faults(table: pd.DataFrame, labelled: Mapping[str, str]) -> list[Fault]:
+    """Return images that no label file speaks of, and labels of images that there are not.
+
+    Args:
+        table: A box table.
+        labelled: Each image that the labels speak of → the file where they do.
+    """
+    images = table.drop_duplicates("image")
+    bare = images[~images["image"].isin(list(labelled))]
+    faults = [Fault("image-without-label", path, "no label") for path in bare["path"]]
+    absent = sorted(labelled.keys() - set(images["image"]))
+    return faults + [Fault("label-without-image", labelled[name], name) for name in absent]
+
+
+def listed_images(root: Path) -> list[str]:
+    """Return all image files below a folder: what can be looked at where the labels are refused."""
+    return [
+        path.as_posix()
+        for path in sorted(root.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and not path.name.startswith(".")
+        and not set(path.parent.relative_to(root).parts) & set(_NO_PICTURES)
+    ]
+
+
+def name_faults(paths: Iterable[str]) -> list[Fault]:
+    """Return the images that share a name, whatever their folder and suffix."""
+    by_name = defaultdict(list)
+    for path in paths:
+        by_name[Path(path).stem].append(path)
+    return [
+        Fault("duplicate-name", same[0], f"and {', '.join(same[1:])}")
+        for same in by_name.values()
+        if len(same) > 1
+    ]
+
+
+def totals(faults: Iterable[Fault]) -> dict[str, int]:
+    """Return how many faults there are of each kind, in the order of `KINDS`."""
+    counts = Counter(fault.kind for fault in faults)
+    return {kind: counts[kind] for kind in KINDS if kind in counts}
