@@ -18,7 +18,8 @@ MAY_KNOW = {
     "labels": set(),
     "boxes": {"torch"},
     "yolov3": {"boxes", "torch", "torchvision", "safetensors"},
-    "detector": {"labels", "boxes", "yolov3", "torch", "torchmetrics", "lightning"},
+    "average_precision": {"labels", "boxes", "torch", "torchmetrics"},
+    "detector": {"labels", "boxes", "yolov3", "average_precision", "torch", "lightning"},
     "data": {
         *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "albumentations"),
         *("PIL", "msgspec", "pyarrow"),
@@ -31,7 +32,8 @@ MAY_KNOW = {
         *("wandb", "yaml", "pandas", "matplotlib", "PIL"),
     },
     "study": {
-        *("labels", "boxes", "yolov3", "detector", "data", "analysis", "runs", "comparison"),
+        *("labels", "boxes", "yolov3", "average_precision", "detector", "data", "analysis", "runs"),
+        "comparison",
         *("torch", "lightning", "pandas", "matplotlib", "yaml", "tqdm"),
     },
 }

@@ -276,6 +276,7 @@ def _leave_out_noise() -> None:
         "The number of training batches .* is smaller than the logging interval",
         ".*does not have many workers",  # the data module's choice, named in its options
         ".*isinstance.treespec, LeafSpec.*",  # Lightning's own call of PyTorch
+        r"It is recommended to use `self\.log.*sync_dist",  # the metric is of all devices already
     ):
         warnings.filterwarnings("ignore", message=message)
     advertisement = "\N{ELECTRIC LIGHT BULB} Tip:"
