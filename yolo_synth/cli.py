@@ -72,7 +72,7 @@ class TrainingCLI(LightningCLI):
             auto_configure_optimizers=False,  # Detector makes its optimizer once freezing has acted
             load_from_checkpoint_support=False,  # config.yaml holds the options, a checkpoint weights
             trainer_defaults={"max_epochs": 100, "callbacks": [RecordRun()]},
-            parser_kwargs={**ONE_LINE, **dict.fromkeys(TRAINER_VERBS, ONE_LINE)},
+            parser_kwargs={"prog": PROGRAM, **ONE_LINE, **dict.fromkeys(TRAINER_VERBS, ONE_LINE)},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -125,6 +125,18 @@ class TrainingCLI(LightningCLI):
         if self.config[self.subcommand].trainer.logger is None:
             kwargs["logger"] = False
         return super().instantiate_trainer(**kwargs)
+
+    def fit(self, **options: Any) -> None:  # noqa: ANN401 - those of Trainer.fit
+        """Train; if that breaks off, as when the process of another device died, say how to go on."""
+        try:
+            self.trainer.fit(**options)
+        except Exception as error:
+            if (self.folder / runs.LAST).is_file():
+                error.add_note(
+                    f"{PROGRAM}: the training in {self.folder} was cut off; the same command goes on "
+                    f"from {runs.LAST}, the end of its last whole epoch"
+                )
+            raise
 
     def after_fit(self) -> None:
         """End the record, so that another training in this process begins its own."""
@@ -247,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> None:
     if arguments and arguments[0] in TRAINER_VERBS:
-        sys.argv = [PROGRAM, *arguments]  # LightningCLI reads it
+        sys.argv = [sys.argv[0], *arguments]  # for LightningCLI, and for the processes it starts
         _leave_out_noise()
         TrainingCLI()
         return
