@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
+import re
 import subprocess
 import sys
 
@@ -13,87 +14,101 @@ from helpers import equal, fit_arguments, weights
 
 from yolo_synth.cli import main
 
-RANK_1_DIES = """
-import os, signal, sys
+PROGRAM = """
+import os, signal, sys, torch
+from pathlib import Path
 from yolo_synth.cli import main
 from yolo_synth.detector import Detector
 
-step = Detector.training_step
+step, dying = Detector.training_step, os.environ["SECOND_PROCESS"] == "dies"
 
-def dies(self, batch, batch_idx):
-    if self.global_rank == 1 and self.global_step == 4:  # in the second epoch
+def train(self, batch, batch_idx):
+    if dying and self.global_rank == 1 and self.global_step == 4:  # in the second epoch
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, batch, batch_idx)
 
-Detector.training_step = dies
+def keep(self):
+    file = Path(self.trainer.default_root_dir).parent / f"rank_{self.global_rank}.pt"
+    torch.save(dict(self.network.named_parameters()), file)
+
+Detector.training_step, Detector.on_train_end = train, keep
 sys.exit(main())
 """
 
 
-def on_two_devices(scenes, out, *options, program=("-m", "yolo_synth")):
-    """Train two epochs of three steps; the first process validates a batch more than the second."""
-    splits = out / "splits"
-    if not splits.exists():
-        splits.mkdir(parents=True)
-        for split, count in (("train", 24), ("valid", 7), ("test", 8)):
-            names = (scenes / f"splits/bdd100k/{split}.txt").read_text().split()[:count]
-            (splits / f"{split}.txt").write_text("\n".join(names) + "\n")
-    devices = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=2")
-    data = (f"--data.splits={splits}", "--data.batch_size=4", "--pictures.images=1")
-    arguments = fit_arguments(scenes, out, "BDD100K", *devices, *data, *options)
-    command = [sys.executable, *program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-
-
 @pytest.fixture(scope="module")
-def u_real(tiny_root, tmp_path_factory):
-    """Return the run folder of a training by two processes."""
+def run(tiny_root, tmp_path_factory):
+    """Return what was printed by a training whose second process died, by it again, and its folder.
+
+    Two epochs of three steps; the first process validates a batch more than the second. The backbone
+    is frozen when the processes begin and thaws at once.
+    """
     out = tmp_path_factory.mktemp("devices")
-    done = on_two_devices(tiny_root, out)
-    assert done.returncode == 0, done.stderr
-    return out / "U-Real" / "0"
+    splits, program = out / "splits", out / "program.py"
+    program.write_text(PROGRAM)
+    splits.mkdir()
+    names = sorted(path.name for path in (tiny_root / "bdd100k").rglob("*.jpg"))
+    for split, part in (("train", names[:24]), ("valid", names[24:33]), ("test", names[33:])):
+        (splits / f"{split}.txt").write_text("\n".join(part) + "\n")
+    options = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=2")
+    data = (f"--data.splits={splits}", "--data.batch_size=4", "--pictures.images=1")
+    thawing = ("--name=U-Real", "--freezing.mode=backbone", "--freezing.thaw_epoch=0")
+    arguments = fit_arguments(tiny_root, out, "BDD100K", *options, *data, *thawing)
+    ends = []
+    for what in ("dies", "lives"):
+        end = subprocess.run(
+            [sys.executable, str(program), *arguments],
+            env={**os.environ, "SECOND_PROCESS": what},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+        ends.append(end)
+    return *ends, out / "U-Real" / "0"
 
 
-def test_one_process_measures_what_two_measured(u_real, capsys):
-    """Seven images in batches of four: one process has them in two batches, two in one each."""
-    metrics = pd.read_csv(u_real / "metrics.csv")
-    best = metrics["val/map50"].max()
-    config, checkpoint = f"--config={u_real}/config.yaml", f"--ckpt_path={u_real}/best.ckpt"
+def test_a_process_that_dies_ends_the_run_which_goes_on_later(run):
+    cut, whole, folder = run
+    assert cut.returncode == 1, cut.stderr
+    assert "the same command goes on from last.ckpt" in cut.stderr
+    assert whole.returncode == 0, whole.stderr
+    assert "going on from its last checkpoint" in whole.stderr
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert metrics.loc[metrics["train/loss"].notna(), "step"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_run_folder_is_written_once(run):
+    folder = run[2]
+    files = {path.name for path in folder.iterdir()}
+    checkpoints = {"best.ckpt", "initial.ckpt", "last.ckpt"}
+    assert files == checkpoints | {
+        "config.yaml",
+        "metrics.csv",
+        "summary.json",
+        "pictures",
+        "wandb",
+    }
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["epoch_001.png"]
+    assert len(list((folder / "wandb").glob("offline-run-*"))) == 2  # one each time
+    assert pd.read_csv(folder / "metrics.csv")["val/map50"].notna().sum() == 2
+
+
+def test_all_processes_train_the_same_network_thawed_layers_too(run):
+    """DistributedDataParallel would leave the gradients of those to each process."""
+    first, second = (torch.load(run[2].parent / f"rank_{rank}.pt") for rank in (0, 1))
+    assert equal(first, second)
+    start = weights(run[2], "initial.ckpt")
+    assert not [name for name, value in first.items() if value.equal(start[name])]
+
+
+def test_one_process_measures_what_two_measured(run, capsys):
+    """Nine images in batches of four: three batches of one process, two and one of two."""
+    folder = run[2]
+    best = pd.read_csv(folder / "metrics.csv")["val/map50"].max()
+    config, checkpoint = f"--config={folder}/config.yaml", f"--ckpt_path={folder}/best.ckpt"
     devices = ("--trainer.devices=1", "--trainer.strategy=auto")
     assert main(["validate", config, checkpoint, *devices]) == 0
-    cells = [line.split("│") for line in capsys.readouterr().out.splitlines()]
-    measured = {row[1].strip(): float(row[2]) for row in cells if len(row) == 4 and "/" in row[1]}
-    assert measured["val/map50"] == pytest.approx(best, abs=1e-6)
-
-
-def test_the_run_folder_is_written_once(u_real):
-    files = sorted(path.name for path in u_real.iterdir())
-    kept = ["best.ckpt", "config.yaml", "initial.ckpt", "last.ckpt", "metrics.csv", "pictures"]
-    assert files == [*kept, "summary.json", "wandb"]
-    assert [path.name for path in (u_real / "pictures").iterdir()] == ["epoch_001.png"]
-    assert len(list((u_real / "wandb").glob("offline-run-*"))) == 1
-    metrics = pd.read_csv(u_real / "metrics.csv")
-    assert (
-        metrics["train/loss"].notna().sum()
-        == json.loads((u_real / "summary.json").read_text())["steps"]
-    )
-    assert metrics["val/map50"].notna().sum() == 2
-
-
-def test_a_process_that_dies_ends_the_run_which_goes_on_later(tiny_root, tmp_path, u_real):
-    """Layers that thaw at once, so that the result is the one of a training without freezing."""
-    program = tmp_path / "rank_1_dies.py"
-    program.write_text(RANK_1_DIES)
-    thawing = ("--name=U-Real", "--freezing.mode=backbone", "--freezing.thaw_epoch=0")
-    out = tmp_path / "runs"
-    done = on_two_devices(tiny_root, out, *thawing, program=(str(program),))
-    assert done.returncode == 1, done.stderr
-    assert "the same command goes on from last.ckpt" in done.stderr
-    cut = out / "U-Real" / "0"
-    assert torch.load(cut / "last.ckpt", weights_only=True)["epoch"] == 0
-    assert not (cut / "summary.json").exists()
-    done = on_two_devices(tiny_root, out, *thawing)
-    assert done.returncode == 0, done.stderr
-    assert "going on from its last checkpoint" in done.stderr
-    for checkpoint in ("last.ckpt", "best.ckpt"):
-        assert equal(weights(cut, checkpoint), weights(u_real, checkpoint))
+    found = re.search(r"val/map50\s+│?\s*([\d.e-]+)", capsys.readouterr().out)
+    assert best > 0
+    assert float(found[1]) == pytest.approx(best, abs=1e-6)
