@@ -132,13 +132,12 @@ def suppress(boxes: Tensor, labels: Tensor, there: Tensor, iou: float) -> Tensor
             index = real.nonzero()[:, 0]
             kept[image, index[batched_nms(one[index], order[index], kinds[index], iou)]] = True
         return kept
-    parts = zip(
-        boxes.split(_TOGETHER), labels.split(_TOGETHER), there.split(_TOGETHER), strict=True
-    )
-    return torch.cat([_suppress_at_once(*part, iou) for part in parts])
+    parts = [slice(first, first + _TOGETHER) for first in range(0, len(boxes), _TOGETHER)]
+    kept_of_parts = [suppress_at_once(boxes[p], labels[p], there[p], iou) for p in parts]
+    return torch.cat(kept_of_parts)
 
 
-def _suppress_at_once(boxes: Tensor, labels: Tensor, there: Tensor, iou: float) -> Tensor:
+def suppress_at_once(boxes: Tensor, labels: Tensor, there: Tensor, iou: float) -> Tensor:
     """Do the same for all images and pairs of boxes at once, where launching is dear and arithmetic cheap.
 
     The choice of the surest first is the one choice that agrees with itself: it is reached by letting
