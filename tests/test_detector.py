@@ -33,6 +33,12 @@ def test_training_on_one_batch_lowers_its_loss():
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_a_compiled_network_has_the_names_of_another():
+    compiled, plain = Detector(width=0.0625, compiled=True), Detector(width=0.0625)
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    assert compiled.network._compiled_call_impl is not None
+
+
 def test_it_starts_from_a_backbone_or_from_whole_weights_and_not_from_both(tmp_path):
     network = YOLOv3(width=0.0625)
     save_darknet_weights(network, tmp_path / "whole.weights")

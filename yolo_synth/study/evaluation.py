@@ -96,11 +96,16 @@ def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
     module: Any = data_module(data, image_size=run.image_size, batch_size=batch_size)
     module.prepare_data()
     module.setup("test")
-    network, model = run.network().to(memory_format=torch.channels_last), run.config["model"]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = run.network().to(device, memory_format=torch.channels_last)
+    model = run.config["model"]
     metric = AveragePrecision(model["num_classes"])
     for images, targets in module.test_dataloader():
         found = detections(
-            network(images.float() / 255), run.image_size, model["confidence"], model["iou"]
+            network(images.to(device).float() / 255),
+            run.image_size,
+            model["confidence"],
+            model["iou"],
         )
         metric.update(found, targets)
     return metric.compute()

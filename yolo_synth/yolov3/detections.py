@@ -14,7 +14,7 @@ from yolo_synth.boxes import Detection
 from yolo_synth.yolov3.network import STRIDES
 from yolo_synth.yolov3.targets import level_anchors
 
-_TOGETHER: Final = 16  # images whose pairs of boxes are compared together: 3 GB with 3000 each
+_TOGETHER: Final = 8  # images whose pairs of boxes are compared together: 2.5 GB with 3000 each
 _LOG_LARGEST: Final = math.log(1e3)  # a box is at most a thousand times its anchor
 
 
