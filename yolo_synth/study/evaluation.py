@@ -97,7 +97,7 @@ def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
     module.prepare_data()
     module.setup("test")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = run.network().to(device, memory_format=torch.channels_last)
+    network = run.network().to(memory_format=torch.channels_last).to(device)
     model = run.config["model"]
     metric = AveragePrecision(model["num_classes"])
     for images, targets in module.test_dataloader():
