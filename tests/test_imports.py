@@ -18,7 +18,8 @@ MAY_KNOW = {
     "labels": set(),
     "boxes": {"torch"},
     "yolov3": {"boxes", "torch", "torchvision", "safetensors"},
-    "detector": {"labels", "boxes", "yolov3", "torch", "torchmetrics", "lightning"},
+    "average_precision": {"labels", "boxes", "torch", "torchmetrics"},
+    "detector": {"labels", "boxes", "yolov3", "average_precision", "torch", "lightning"},
     "data": {
         *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "simplejpeg"),
         *("albumentations", "PIL", "msgspec", "pyarrow", "platformdirs", "tqdm"),
@@ -35,7 +36,8 @@ MAY_KNOW = {
         *("wandb", "yaml", "pandas", "matplotlib", "PIL"),
     },
     "study": {
-        *("labels", "boxes", "yolov3", "detector", "data", "analysis", "runs", "comparison"),
+        *("labels", "boxes", "yolov3", "average_precision", "detector", "data", "analysis", "runs"),
+        "comparison",
         *("torch", "lightning", "pandas", "matplotlib", "yaml", "tqdm"),
     },
 }

@@ -87,7 +87,7 @@ class TrainingCLI(LightningCLI):
             auto_configure_optimizers=False,  # Detector makes its optimizer once freezing has acted
             load_from_checkpoint_support=False,  # config.yaml holds the options, a checkpoint weights
             trainer_defaults={"max_epochs": 100, "callbacks": [RecordRun()]},
-            parser_kwargs={**ONE_LINE, **dict.fromkeys(TRAINER_VERBS, ONE_LINE)},
+            parser_kwargs={"prog": PROGRAM, **ONE_LINE, **dict.fromkeys(TRAINER_VERBS, ONE_LINE)},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -140,6 +140,18 @@ class TrainingCLI(LightningCLI):
         if self.config[self.subcommand].trainer.logger is None:
             kwargs["logger"] = False
         return super().instantiate_trainer(**kwargs)
+
+    def fit(self, **options: Any) -> None:  # noqa: ANN401 - those of Trainer.fit
+        """Train; if that breaks off, as when the process of another device died, say how to go on."""
+        try:
+            self.trainer.fit(**options)
+        except Exception as error:
+            if (self.folder / runs.LAST).is_file():
+                error.add_note(
+                    f"{PROGRAM}: the training in {self.folder} was cut off; the same command goes on "
+                    f"from {runs.LAST}, the end of its last whole epoch"
+                )
+            raise
 
     def after_fit(self) -> None:
         """End the record, so that another training in this process begins its own."""
@@ -269,7 +281,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in TRAINER_VERBS:
-        sys.argv = [PROGRAM, *arguments]  # LightningCLI reads it
+        sys.argv = [sys.argv[0], *arguments]  # for LightningCLI, and for the processes it starts
         _leave_out_noise()
         TrainingCLI()
         return 0
@@ -298,6 +310,7 @@ def _leave_out_noise() -> None:
         "The number of training batches .* is smaller than the logging interval",
         ".*does not have many workers",  # the data module's choice, named in its options
         ".*isinstance.treespec, LeafSpec.*",  # Lightning's own call of PyTorch
+        r"It is recommended to use `self\.log.*sync_dist",  # the metric is of all devices already
     ):
         warnings.filterwarnings("ignore", message=message)
     advertisement = "\N{ELECTRIC LIGHT BULB} Tip:"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torchmetrics.detection import MeanAveragePrecision
+from torch.nn.parallel import DistributedDataParallel
 
+from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.boxes import Detection, Target
 from yolo_synth.labels import CLASSES
 from yolo_synth.yolov3 import (
@@ -46,6 +46,7 @@ class Detector(LightningModule):
         schedule: Literal["constant", "one_cycle"] = "constant",
         confidence: float = 0.001,
         iou: float = 0.6,
+        compiled: bool = False,
     ) -> None:
         """Build the network and load what it starts from.
 
@@ -61,6 +62,7 @@ class Detector(LightningModule):
             schedule: `constant`, or `one_cycle`, which reaches good accuracy in few epochs.
             confidence: Evaluation keeps boxes that score above this.
             iou: Overlap (IoU) above which non-maximum suppression drops the lower score.
+            compiled: Whether `torch.compile` translates the network first, which takes minutes.
 
         Raises:
             FileNotFoundError: If there is no such file of weights.
@@ -71,7 +73,8 @@ class Detector(LightningModule):
             raise ValueError(
                 f"model.backbone ({backbone}) and model.weights ({weights}) are both given: choose one"
             )
-        self.network = YOLOv3(num_classes, width)
+        # the order of memory that fast convolutions want; the weights' sets that of all outputs
+        self.network = YOLOv3(num_classes, width).to(memory_format=torch.channels_last)
         self.lr = lr
         self.schedule = schedule
         self.confidence = confidence
@@ -82,8 +85,16 @@ class Detector(LightningModule):
             self.pretrained_layers = range(load_backbone(self.network, backbone))
         if weights is not None:
             self.pretrained_layers = range(_load_weights(self.network, Path(weights)))
-        self.val_map = mean_average_precision()
-        self.test_map = mean_average_precision()
+        self.val_map = AveragePrecision(num_classes)
+        self.test_map = AveragePrecision(num_classes)
+        if compiled:
+            self.network.compile()
+        # Devices would send each other the batch norms' statistics in every step, and even in
+        # validation, where one device may have a batch more and waits for ever.
+        statistics = [name for name, _ in self.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
+            self, statistics
+        )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the raw maps [B, 3, h, w, 5 + C] of images [B, 3, H, W], strides 32, 16, 8."""
@@ -107,16 +118,22 @@ class Detector(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the validation metrics."""
         images, targets = batch
-        update(self.val_map, self.detect(images), targets)
+        self.val_map.update(self.detect(images), targets)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the test metrics."""
         images, targets = batch
-        update(self.test_map, self.detect(images), targets)
+        self.test_map.update(self.detect(images), targets)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Detection]:
         """Return the detections in one batch."""
         return self.detect(batch[0])
+
+    def on_validation_start(self) -> None:
+        """Give every device the batch-norm statistics of the first, which are the ones that are saved."""
+        if self.trainer.world_size > 1:
+            for statistics in self.network.buffers():
+                torch.distributed.broadcast(statistics, src=0)
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics; on several devices every rank computes the common value."""
@@ -126,18 +143,21 @@ class Detector(LightningModule):
         """Log the test metrics; on several devices every rank computes the common value."""
         self._log_map("test", self.test_map)
 
-    def _log_map(self, stage: str, metric: MeanAveragePrecision) -> None:
-        scores = average_precisions(metric)
+    def _log_map(self, stage: str, metric: AveragePrecision) -> None:
+        scores = metric.compute()
         metric.reset()
         self.log_dict(
             {f"{stage}/{name}": value for name, value in scores.items()},
             prog_bar=False,
-            sync_dist=False,  # torchmetrics has already gathered every rank's boxes
+            sync_dist=False,  # the metric is of all devices already
         )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam over all parameters; it leaves a frozen layer alone, which has no gradient."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
+        # The fused one could undo the scaling of float16 gradients itself, so late that Lightning would
+        # refuse to clip them in any mixed precision. Without this it is done as for any optimizer.
+        optimizer._step_supports_amp_scaling = False
         if self.schedule == "constant":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
@@ -146,44 +166,6 @@ class Detector(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-
-def mean_average_precision() -> MeanAveragePrecision:
-    """Return COCO's metric, computed by faster-coco-eval, at most 100 detections an image and class."""
-    metric = MeanAveragePrecision(backend="faster_coco_eval", extended_summary=True)
-    metric.warn_on_many_detections = False
-    return metric
-
-
-def update(metric: MeanAveragePrecision, found: list[Detection], targets: list[Target]) -> None:
-    """Add images to a metric, whose types know dictionaries but not ours."""
-    metric.update(cast("list[dict[str, Tensor]]", found), cast("list[dict[str, Tensor]]", targets))
-
-
-def average_precisions(metric: MeanAveragePrecision) -> dict[str, float]:
-    """Return `map50`, `map` and `map50_<class>` of what a metric has seen.
-
-    A class without a true box has no average precision: it is left out, and out of the means. Without
-    any true box at all both means are 0, with a warning, so that a monitored metric always exists.
-    """
-    with warnings.catch_warnings():
-        # torchmetrics warns of `compute` before `update`: an empty data set is dealt with below
-        warnings.simplefilter("ignore", UserWarning)
-        result: dict[str, Any] = metric.compute()
-    if float(result["map_50"]) < 0:
-        warnings.warn("no image evaluated has a true box: map and map50 are 0", stacklevel=2)
-        return {"map50": 0.0, "map": 0.0}
-    scores = {"map50": float(result["map_50"]), "map": float(result["map"])}
-    # precision: [IoU thresholds, recalls, classes, areas, detection limits]; -1 where undefined
-    at_50 = result["precision"][0, :, :, 0, -1].mean(dim=0)
-    for label, precision in zip(result["classes"].view(-1).tolist(), at_50.tolist(), strict=True):
-        if precision >= 0:
-            scores[f"map50_{_class_name(label)}"] = precision
-    return scores
-
-
-def _class_name(label: int) -> str:
-    return CLASSES[label] if label < len(CLASSES) else str(label)
 
 
 def _load_weights(network: YOLOv3, path: Path) -> int:

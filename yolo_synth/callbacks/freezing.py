@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import Literal
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from yolo_synth.yolov3.network import BACKBONE
 
@@ -39,12 +40,6 @@ class Freezing(Callback):
         """Freeze before the optimizer is made and before any process is told of the gradients."""
         if stage != "fit" or not self.layers:
             return
-        if self.thaw_epoch is not None and trainer.world_size > 1:
-            raise ValueError(
-                "freezing.thaw_epoch works on one device: DistributedDataParallel does not exchange "
-                "the gradients of layers that were frozen when it started; train in two runs, the "
-                "second with model.weights of the first"
-            )
         # Lightning warns of modules in eval mode at the start of training; here they are meant to be
         warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode", module="lightning")
         self._set_frozen(pl_module, frozen=True)
@@ -65,14 +60,34 @@ class Freezing(Callback):
         if self.layers and self.thaw_epoch is not None:
             self._set_frozen(pl_module, frozen=trainer.current_epoch < self.thaw_epoch)
 
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Average the gradients of thawed layers over all devices.
+
+        DistributedDataParallel does so for the layers alone that were trained when it started.
+        """
+        if trainer.world_size == 1 or self.thaw_epoch is None:
+            return
+        parameters = (p for layer in self._layers(pl_module) for p in layer.parameters())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if gradients:
+            mean = trainer.strategy.reduce(torch.cat([g.flatten() for g in gradients]))
+            assert isinstance(mean, Tensor)
+            for gradient, part in zip(
+                gradients, torch.split(mean, [g.numel() for g in gradients]), strict=True
+            ):
+                gradient.copy_(part.view(gradient.shape))
+
     def _set_frozen(self, pl_module: LightningModule, *, frozen: bool) -> None:
+        for layer in self._layers(pl_module):
+            layer.requires_grad_(not frozen)
+            layer.train(not frozen)
+
+    def _layers(self, pl_module: LightningModule) -> list[nn.Module]:
         network = pl_module.network
         assert isinstance(network, nn.Module)
         layers = network.get_submodule("layers")
         assert isinstance(layers, nn.ModuleList)
-        for index in self.layers:
-            layers[index].requires_grad_(not frozen)
-            layers[index].train(not frozen)
+        return [layers[index] for index in self.layers]
 
 
 def frozen_layers(mode: Freeze) -> range:

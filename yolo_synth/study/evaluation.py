@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from yolo_synth.analysis.training import training_curves
-from yolo_synth.detector import average_precisions, mean_average_precision, update
+from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.runs import METRICS, Config, Run, data_module, find_runs, read_data, test_domains
 from yolo_synth.yolov3 import detections
 
@@ -115,11 +115,16 @@ def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
     module: Any = data_module(data, image_size=run.image_size, batch_size=batch_size)
     module.prepare_data()
     module.setup("test")
-    network, metric = run.network(), mean_average_precision()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = run.network().to(memory_format=torch.channels_last).to(device)
     model = run.config["model"]
+    metric = AveragePrecision(model["num_classes"])
     for images, targets in module.test_dataloader():
         found = detections(
-            network(images.float() / 255), run.image_size, model["confidence"], model["iou"]
+            network(images.to(device).float() / 255),
+            run.image_size,
+            model["confidence"],
+            model["iou"],
         )
-        update(metric, found, targets)
-    return average_precisions(metric)
+        metric.update(found, targets)
+    return metric.compute()

@@ -14,6 +14,7 @@ from yolo_synth.boxes import Detection
 from yolo_synth.yolov3.network import STRIDES
 from yolo_synth.yolov3.targets import level_anchors
 
+_TOGETHER: Final = 8  # images whose pairs of boxes are compared together: 2.5 GB with 3000 each
 _LOG_LARGEST: Final = math.log(1e3)  # a box is at most a thousand times its anchor
 
 
@@ -74,48 +75,82 @@ def detections(
                 f"a map of {rows}x{columns} cells at stride {stride} belongs to an input of "
                 f"{rows * stride}x{columns * stride}, not {height}x{width}: give that image_size"
             )
-    levels = zip(raw, level_anchors(raw[0].device), STRIDES, strict=True)
-    boxes = torch.cat([_boxes(level.float(), anchors, s) for level, anchors, s in levels], dim=1)
-    logits = torch.cat([level[..., 4:].float().flatten(1, 3) for level in raw], dim=1)
-    probabilities = logits.sigmoid()
-
-    found: list[Detection] = []
-    for image_boxes, image_probabilities in zip(boxes, probabilities, strict=True):
-        candidates = _candidates(image_boxes, image_probabilities, confidence, max_candidates)
-        kept = batched_nms(*candidates, iou)[:max_detections]
-        kept_boxes, scores, labels = (values[kept] for values in candidates)
-        kept_boxes = clip_boxes_to_image(kept_boxes, (height, width))
-        found.append({"boxes": kept_boxes, "scores": scores, "labels": labels})
-    return found
-
-
-def _boxes(raw: Tensor, anchors: Tensor, stride: int) -> Tensor:
-    """Decode one level to float32 [B, 3 * h * w, 4], x1, y1, x2, y2 in pixels."""
-    rows, columns = raw.shape[2:4]
-    box = decode(raw[..., :4], anchors[:, None, None])
-    x = (box[..., 0] + torch.arange(columns, device=raw.device)) * stride
-    y = (box[..., 1] + torch.arange(rows, device=raw.device)[:, None]) * stride
-    centred = torch.stack([x, y, box[..., 2], box[..., 3]], dim=-1)
-    corners: Tensor = box_convert(centred, "cxcywh", "xyxy")
-    return corners.flatten(1, 3)
+    flat = torch.cat([level.flatten(1, 3) for level in raw], dim=1).float()  # [B, n, 5 + C]
+    objectness, classes = flat[..., 4:5].sigmoid(), flat[..., 5:].sigmoid()
+    scores = torch.where(objectness > confidence, objectness * classes, 0).flatten(1)
+    best, order = scores.topk(min(max_candidates, scores.shape[1]))
+    cell, labels = order.div(classes.shape[2], rounding_mode="floor"), order % classes.shape[2]
+    boxes = _boxes(flat.gather(1, cell[..., None].expand(-1, -1, 4)), _priors(raw)[cell])
+    kept = suppress(boxes, labels, best > confidence, iou)
+    kept &= kept.cumsum(1) <= max_detections
+    boxes = clip_boxes_to_image(boxes, (height, width))
+    counts = kept.sum(1).tolist()
+    parts = (torch.split(values[kept], counts) for values in (boxes, best, labels))
+    return [
+        {"boxes": of_boxes, "scores": of_scores, "labels": of_labels}
+        for of_boxes, of_scores, of_labels in zip(*parts, strict=True)
+    ]
 
 
-def _candidates(
-    boxes: Tensor, probabilities: Tensor, confidence: float, most: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return an image's best box and class pairs above a confidence: boxes, scores and labels.
+def _priors(raw: Sequence[Tensor]) -> Tensor:
+    """Return column, row, anchor width and height, and stride of each of n boxes, [n, 5], in pixels."""
+    priors = []
+    for level, anchors, stride in zip(raw, level_anchors(raw[0].device), STRIDES, strict=True):
+        prior = torch.empty(*level.shape[1:4], 5, device=level.device)
+        prior[..., 0] = stride * torch.arange(level.shape[3], device=level.device)
+        prior[..., 1] = stride * torch.arange(level.shape[2], device=level.device)[:, None]
+        prior[..., 2:4] = anchors[:, None, None]
+        prior[..., 4] = stride
+        priors.append(prior.flatten(0, 2))
+    return torch.cat(priors)
+
+
+def _boxes(raw: Tensor, priors: Tensor) -> Tensor:
+    """Decode raw boxes [..., 4] to x1, y1, x2, y2 in pixels."""
+    box = decode(raw, priors[..., 2:4])
+    centre = priors[..., :2] + box[..., :2] * priors[..., 4:]
+    corners: Tensor = box_convert(torch.cat([centre, box[..., 2:]], dim=-1), "cxcywh", "xyxy")
+    return corners
+
+
+def suppress(boxes: Tensor, labels: Tensor, there: Tensor, iou: float) -> Tensor:
+    """Say which boxes non-maximum suppression keeps: none that overlaps a kept better one of its class.
 
     Args:
-        boxes: [n, 4].
-        probabilities: [n, 1 + C], objectness and class probabilities.
-        confidence: Least objectness and least score, both exclusive.
-        most: How many pairs are returned at most.
+        boxes: [B, K, 4], the surest of an image first.
+        labels: [B, K].
+        there: bool [B, K], whether it is a box at all.
+        iou: Overlap above which the less sure one goes.
+
+    Returns:
+        bool [B, K].
     """
-    sure = probabilities[:, 0] > confidence
-    boxes, probabilities = boxes[sure], probabilities[sure]
-    scores = probabilities[:, :1] * probabilities[:, 1:]
-    best, order = scores.flatten().topk(min(most, scores.numel()))
-    above = best > confidence
-    best, order = best[above], order[above]
-    box = order.div(scores.shape[1], rounding_mode="floor")
-    return boxes[box], best, order % scores.shape[1]
+    if boxes.device.type == "cpu":
+        kept = torch.zeros_like(there)
+        order = torch.arange(boxes.shape[1], 0, -1).float()
+        for image, (one, kinds, real) in enumerate(zip(boxes, labels, there, strict=True)):
+            index = real.nonzero()[:, 0]
+            kept[image, index[batched_nms(one[index], order[index], kinds[index], iou)]] = True
+        return kept
+    parts = [slice(first, first + _TOGETHER) for first in range(0, len(boxes), _TOGETHER)]
+    kept_of_parts = [suppress_at_once(boxes[p], labels[p], there[p], iou) for p in parts]
+    return torch.cat(kept_of_parts)
+
+
+def suppress_at_once(boxes: Tensor, labels: Tensor, there: Tensor, iou: float) -> Tensor:
+    """Do the same for all images and pairs of boxes at once, where launching is dear and arithmetic cheap.
+
+    The choice of the surest first is the one choice that agrees with itself: it is reached by letting
+    those kept so far suppress, until nothing changes.
+    """
+    low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
+    high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
+    overlap = (high - low).clamp(min=0).prod(-1)
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+    goes = overlap / (area[:, :, None] + area[:, None] - overlap) > iou
+    goes &= labels[:, :, None] == labels[:, None]
+    goes = goes.triu(1)  # [B, K, K]: the first, surer one suppresses the second
+    kept, before = there, torch.zeros_like(there)
+    while not torch.equal(kept, before):
+        kept, before = there & ~(goes & kept[:, :, None]).any(1), kept
+    return kept

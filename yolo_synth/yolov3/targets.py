@@ -8,6 +8,7 @@ every cell is background.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -44,10 +45,14 @@ class Assignment(NamedTuple):
     answers: Tensor
 
 
+@functools.cache
 def level_anchors(device: torch.device) -> list[Tensor]:
-    """Return the anchors of layers 82, 94 and 106, each float32 [3, 2]: width, height in pixels."""
-    # Not blocking: a training step need not wait for the forward pass here.
-    anchors = torch.tensor(ANCHORS).to(device, non_blocking=True)
+    """Return the anchors of layers 82, 94 and 106, each float32 [3, 2]: width, height in pixels.
+
+    They are copied to a device once, since a training step that copies waits for all before it.
+    """
+    with torch.inference_mode(mode=False):  # evaluation may ask first, and training reuses them
+        anchors = torch.tensor(ANCHORS).to(device)
     return [anchors[mask[0] : mask[-1] + 1] for mask in MASKS]
 
 
