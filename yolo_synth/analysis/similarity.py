@@ -258,7 +258,7 @@ def checked(grams: Tensor) -> Tensor:
     if grams.ndim < 2 or grams.shape[-1] != grams.shape[-2] or grams.shape[-1] < 1:
         raise ValueError(f"Gram matrices are [..., n, n], not {list(grams.shape)}")
     grams = grams.double()
-    bad = (~grams.isfinite()).flatten(-2).any(-1)
+    bad = ~grams.sum((-2, -1)).isfinite()  # in one pass: what is not finite makes the sum so
     if bad.any():
         layers = bad.nonzero().squeeze(-1).tolist() if bad.ndim else "0"
         raise ValueError(f"the Gram matrix of layer {layers} has entries that are not finite")
@@ -283,12 +283,13 @@ def check_same_images(grams_a: Tensor, grams_b: Tensor) -> None:
 
 def without_diagonal(matrices: Tensor) -> Tensor:
     """Set the diagonals of matrices [..., n, n] to zero."""
-    diagonal = torch.eye(matrices.shape[-1], dtype=torch.bool, device=matrices.device)
-    return matrices.masked_fill(diagonal, 0.0)
+    hollow = matrices.clone()
+    hollow.diagonal(dim1=-2, dim2=-1).zero_()
+    return hollow
 
 
 def _norm(matrices: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.matrix_norm(matrices, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(matrices, dim=(-2, -1), keepdim=True)
     return norm
 
 
