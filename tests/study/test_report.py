@@ -136,12 +136,12 @@ def test_the_domains_part_as_the_definition_says(runs, out):
     """MMD² of one layer by its definition, on the features of a plain forward pass in float64."""
     chosen = sound_runs(str(runs))[0]
     run = next(run for run in chosen if run.name == "U-Real/0")
-    domains = {run.domain: run for run in chosen}
+    domains = {domain: data for run in chosen for domain, data in run.test_domains.items()}
     network, layer = run.network().double(), 81
     kept: list[torch.Tensor] = []
     network.layers[layer].register_forward_hook(lambda _, __, x: kept.append(x.flatten(1)))
     for domain in ("Real", "Synthetic"):
-        data = data_module(domains[domain].config["data"])
+        data = data_module(domains[domain])
         images, _ = data.probe("test", min(200, len(data.names("test"))), 32)
         with torch.no_grad():
             network(images.double() / 255)
