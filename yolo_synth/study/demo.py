@@ -25,7 +25,7 @@ COMMANDS: Final = (
     ),
     (None, "sweep experiments/tiny_sweep.yaml --runs demo/runs --parallel 2"),
     (None, "evaluate demo/runs"),
-    (None, "report demo/runs --out demo/report --images 80"),
+    (None, "report demo/runs --out demo/report --images 60"),
 )
 """What each step leaves behind (None: the command itself knows what is done), and the command."""
 

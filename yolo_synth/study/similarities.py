@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
@@ -137,16 +139,43 @@ def all_pairs(
     couples += list(combinations(subjects, 2))
     couples += [(s, starts[s.run.name]) for s in subjects if s.run.name in starts]
     grams = Grams(probe)
-    bar = tqdm(couples, desc=f"compare, {probe.label}", unit="pair", leave=False)
-    pairs, keys = [], []
-    for first, second in bar:
-        start = _common_start(first, second, starts)
-        keys.append(_key(first, second, start, probe))
-        pairs.append(_compare(first, second, start, grams, folder, keys[-1]))
+    common = [_common_start(first, second, starts) for first, second in couples]
+    jobs = [
+        (first, second, start, grams, folder, _key(first, second, start, probe))
+        for (first, second), start in zip(couples, common, strict=True)
+    ]
+    for first, second, start, *_, key in jobs:
+        if read_kept(_file(folder, first, second, probe), key) is None:
+            for subject in (first, second, *([start] if start else [])):
+                grams(subject)
+    bar = tqdm(total=len(jobs), desc=f"compare, {probe.label}", unit="pair", leave=False)
+    pairs = []
+    with bar, _a_thread_a_core() as pool:
+        for pair in pool.map(lambda job: _compare(*job), jobs):
+            pairs.append(pair)
+            bar.update()
+    keys = [job[-1] for job in jobs]
     pairs = [replace(pair, **_ceilings(pair, pairs)) for pair in pairs]
     for pair, key in zip(pairs, keys, strict=True):
         _write(pair, key, folder)
     return pairs
+
+
+@contextmanager
+def _a_thread_a_core() -> Iterator[ThreadPoolExecutor]:
+    """Run one pair on each core: the matrices are too small for several cores to share one's work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _file(folder: Path, first: Subject, second: Subject, probe: Probe) -> Path:
+    size = probe.images.shape[-1]
+    return folder / f"{pair_name(first.name, second.name, probe.source, size)}.npz"
 
 
 def _common_start(first: Subject, second: Subject, starts: Mapping[str, Subject]) -> Subject | None:
@@ -168,7 +197,7 @@ def _compare(
 ) -> Pair:
     images, size = len(grams.probe.images), grams.probe.images.shape[-1]
     about = (first.name, second.name, grams.probe.source, images, size)
-    kept = read_kept(folder / f"{pair_name(first.name, second.name, about[2], size)}.npz", key)
+    kept = read_kept(_file(folder, first, second, grams.probe), key)
     if kept is not None:
         return Pair(*about, **{name: kept[name] for name in _COMPUTED if name in kept})
     a, b = grams(first), grams(second)
