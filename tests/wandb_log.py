@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,22 @@ def items(pairs: Iterable[Any]) -> dict[str, Any]:
     return result
 
 
+def _whole(path: Path, patience: float = 30) -> list[Record]:
+    """Return a log's records once its end is there: W&B writes it in a process of its own."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = list(records(path))
+        ended = any(record.WhichOneof("record_type") == "exit" for record in found)
+        if ended or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
+
+
 def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any], Any]:
     """Return a run's history rows, its configuration and its run record."""
     [path] = folder.glob("wandb/offline-run-*/run-*.wandb")
     history, config, run = [], {}, None
-    for record in records(path):
+    for record in _whole(path):
         kind = record.WhichOneof("record_type")
         if kind == "history":
             history.append(items(record.history.item))
