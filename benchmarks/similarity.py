@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -294,7 +294,7 @@ def compete(given: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             run(given, sys.executable, "reference", size, folder)
             bare = 1.0
-            for name, results in rounds(given, size, folder).items():
+            for name, results in rounds(given, size, folder):
                 results.sort(key=lambda result: float(str(result.get("seconds", 0))))
                 result = results[len(results) // 2]
                 bare = float(str(result["seconds"])) if name == "bare forward" else bare
@@ -302,18 +302,21 @@ def compete(given: argparse.Namespace) -> None:
         print()
 
 
-def rounds(given: argparse.Namespace, size: int, folder: str) -> dict[str, list[dict[str, object]]]:
+def rounds(
+    given: argparse.Namespace, size: int, folder: str
+) -> Iterator[tuple[str, list[dict[str, object]]]]:
     """Run every contender, at small sizes several times in turn, so that noise hits all alike."""
     chosen = [*OURS, *(PEERS if given.peers_python else ())]
     chosen += IN_BATCHES if given.peers_python and size > LARGE else ()
     results: dict[str, list[dict[str, object]]] = {n: [] for n in chosen if n in given.only}
-    for number in range(1 if size > LARGE else given.repeats):
+    last = 0 if size > LARGE else given.repeats - 1
+    for number in range(last + 1):
         for name, found in results.items():
-            if number and (name == "ckatorch" or "failure" in found[0]):
-                continue
-            python = sys.executable if name in OURS else given.peers_python
-            found.append(json.loads(run(given, python, name, size, folder).splitlines()[-1]))
-    return results
+            if not (number and (name == "ckatorch" or "failure" in found[0])):
+                python = sys.executable if name in OURS else given.peers_python
+                found.append(json.loads(run(given, python, name, size, folder).splitlines()[-1]))
+            if number == last:
+                yield name, found
 
 
 def run(given: argparse.Namespace, python: str, contender: str, size: int, folder: str) -> str:
