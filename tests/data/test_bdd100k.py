@@ -4,9 +4,11 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
+from yolo_synth.data import bdd100k
 from yolo_synth.data.bdd100k import read_bdd100k
 from yolo_synth.data.datamodule import BDD100K
 
@@ -275,6 +277,28 @@ def test_malformed_labels_are_named_with_their_place(root, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_bdd100k(root)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("block", [1, 8, 64, 200, 1000])
+def test_a_label_file_read_in_parts_gives_the_same(root, monkeypatch, block):
+    tricky = {"name": "aaaa-3.jpg", "timestamp": ', {"name": "x"}, {"name"', "labels": []}
+    inner = [{"name": "no frame"}, {"name": "nor this"}, box("bus", 1, 2, 3, 4)]
+    tricky["labels"] = [{**entry, "category": "bus"} for entry in inner]
+    file = train_file(root)
+    file.write_text(json.dumps([tricky, *FRAMES["train"]], indent=2))
+    whole = read_bdd100k(root)
+    shutil.rmtree(root / ".yolo_synth")
+    monkeypatch.setattr(bdd100k, "_BLOCK", block)
+    pd.testing.assert_frame_equal(read_bdd100k(root), whole)
+
+
+def test_a_label_file_read_in_parts_is_still_checked(root, monkeypatch):
+    monkeypatch.setattr(bdd100k, "_BLOCK", 400)
+    file = train_file(root)
+    frames = [{"name": f"{number}.jpg", "labels": []} for number in range(99)]
+    file.write_text(json.dumps(frames)[:-1] + "}")
+    with pytest.raises(ValueError, match=rf"{file.name} from frame [1-9]\d on: JSON is malformed"):
+        read_bdd100k(root)
 
 
 def test_labels_of_other_images_are_refused(root):

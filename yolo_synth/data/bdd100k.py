@@ -9,12 +9,13 @@ edge; here they are the outer edge in all.
 
 from __future__ import annotations
 
-import mmap
+import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple, TypeVar
+from typing import Annotated, BinaryIO, Final, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -51,6 +52,9 @@ _LABEL_PLACES: Final = (
 )
 _CHUNK: Final = 500
 """Small files that a process reads at a time."""
+_BLOCK: Final = 1 << 25
+"""Bytes of a label file that are read at a time."""
+_BETWEEN_FRAMES: Final = re.compile(rb',\s*(?=\{\s*"name")')
 
 _CATEGORIES: Final = tuple(BDD100K_LABELS)
 _CODES: Final = {category: code for code, category in enumerate(_CATEGORIES)}
@@ -348,24 +352,54 @@ def _collect(frames: Iterable[tuple[str, _Frame]]) -> _Entries:
 
 
 def _frames(file: Path) -> Iterator[tuple[str, _Frame]]:
-    """Decode a label file frame by frame, so that only one is in memory at a time."""
+    """Decode a label file frame by frame, so that only a part of it is in memory at a time."""
     decoder = msgspec.json.Decoder(_Frame)
-    with file.open("rb") as stream:
-        if file.stat().st_size == 0:
-            raise ValueError(f"{file} is empty")
-        text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    title = f"Reading {file.name}"
-    raw_frames = _decode(partial(_raw_frames, text), str(file))
-    for number, raw in enumerate(tqdm(raw_frames, title, delay=1, leave=False, disable=None)):
-        place = f"{file} frame {number}"
-        yield place, _decode(partial(decoder.decode, raw), place)
+    size = file.stat().st_size
+    if size == 0:
+        raise ValueError(f"{file} is empty")
+    bar = tqdm(
+        total=size,
+        desc=f"Reading {file.name}",
+        unit="B",
+        unit_scale=True,
+        delay=1,
+        leave=False,
+        disable=None,
+    )
+    number = 0
+    with file.open("rb") as stream, bar:
+        for raw_frames in _raw_frames(stream, str(file)):
+            for raw in raw_frames:
+                place = f"{file} frame {number}"
+                yield place, _decode(partial(decoder.decode, raw), place)
+                number += 1
+            bar.update(stream.tell() - bar.n)
 
 
-def _raw_frames(text: mmap.mmap) -> list[msgspec.Raw]:
-    """Cut a label file, a list of frames or an object with `frames`, into its frames."""
-    if text[:64].lstrip()[:1] == b"{":
-        return msgspec.json.decode(text, type=_Scalabel).frames
-    return msgspec.json.decode(text, type=list[msgspec.Raw])
+def _raw_frames(stream: BinaryIO, place: str) -> Iterator[list[msgspec.Raw]]:
+    """Cut a label file, a list of frames or an object with `frames`, into its frames, some at a time.
+
+    The list is cut at a comma that seems to stand between two frames. It does if what is before it is
+    a whole list once it is closed; else more of the file is read, at worst all.
+    """
+    text, done = stream.read(_BLOCK), 0
+    is_object = text.lstrip()[:1] == b"{"
+    while more := stream.read(max(_BLOCK, len(text))):
+        text += more
+        ends = list(_BETWEEN_FRAMES.finditer(text, max(0, len(text) - _BLOCK // 8)))
+        if ends and not is_object:
+            with suppress(ValueError):
+                frames = _raw_list(text[: ends[-1].start()] + b"]", place)
+                text, done = b"[" + text[ends[-1].end() :], done + len(frames)
+                yield frames
+    if is_object:
+        yield _decode(partial(msgspec.json.decode, text, type=_Scalabel), place).frames
+    else:
+        yield _raw_list(text, f"{place} from frame {done} on" if done else place)
+
+
+def _raw_list(text: bytes, place: str) -> list[msgspec.Raw]:
+    return _decode(partial(msgspec.json.decode, text, type=list[msgspec.Raw]), place)
 
 
 def _image_frame(file: Path) -> _Frame:
