@@ -179,12 +179,8 @@ def _read(root: Path, files: _Files, columns: Columns) -> Content:
             f"none of the {len(paths)} images has a box file; looked for {looked}"
         )
     read = in_parallel(_read_boxes, jobs, "Reading GTAV's boxes", many=len(paths) > MANY)
-    parts = [
-        (*boxes, _images(listing, root)) for listing, boxes in zip(listings, read, strict=True)
-    ]
-    *boxes_of_sequences, of_sequences = zip(*parts, strict=True)
-    counts, pairs, edges = map(np.concatenate, boxes_of_sequences)
-    images = pd.concat(of_sequences, ignore_index=True)
+    counts, pairs, edges = map(np.concatenate, zip(*read, strict=True))
+    images = _images(listings, root)
     rows = np.repeat(np.arange(len(paths)), counts)
     order = _find_order(pairs, rows, root) if columns == "auto" else columns
     class_column = order.split(",").index("class")
@@ -205,20 +201,27 @@ def _read(root: Path, files: _Files, columns: Columns) -> Content:
     return Content(box_table(images, boxes, GTAV_LABELS), summary)
 
 
-def _images(listing: Listing, root: Path) -> pd.DataFrame:
-    """Return one row an image of a sequence, as `box_table` takes them."""
-    above = listing.folder.relative_to(root).as_posix()
-    sizes = (image_size_if_known(listing.folder / name) for name in listing.names)
-    width, height = next((size for size in sizes if size != (0, 0)), (0, 0))
+def _images(listings: Sequence[Listing], root: Path) -> pd.DataFrame:
+    """Return one row an image, as `box_table` takes them."""
+    counts = [len(listing.names) for listing in listings]
+    sizes = np.repeat([_size(listing) for listing in listings], counts, axis=0)
+    above = [listing.folder.relative_to(root).as_posix() for listing in listings]
+    names = [listing.names for listing in listings]
     return pd.DataFrame(
         {
-            "image": [f"{_stem(name)}.jpg" for name in listing.names],
-            "path": [f"{above}/{name}" for name in listing.names],
-            "width": width,
-            "height": height,
-            "group": listing.folder.name,
+            "image": [f"{_stem(name)}.jpg" for inner in names for name in inner],
+            "path": [f"{a}/{name}" for a, inner in zip(above, names, strict=True) for name in inner],
+            "width": sizes[:, 0],
+            "height": sizes[:, 1],
+            "group": np.repeat([listing.folder.name for listing in listings], counts),
         }
     )
+
+
+def _size(sequence: Listing) -> tuple[int, int]:
+    """Return width and height of a sequence's images, read from the first that is one."""
+    sizes = (image_size_if_known(sequence.folder / name) for name in sequence.names)
+    return next((size for size in sizes if size != (0, 0)), (0, 0))
 
 
 def _stem(name: str) -> str:
