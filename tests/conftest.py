@@ -24,6 +24,20 @@ def tiny_root(tmp_path_factory) -> Path:
     return root / "scenes"
 
 
+@pytest.fixture(scope="session")
+def formats(tiny_root, tmp_path_factory) -> dict[str, Path]:
+    """Return a folder in each format that is read: the scenes, and GTAV's as COCO and YOLO data."""
+    from yolo_synth.data.convert import write_converted
+    from yolo_synth.data.datamodule import GTAV
+
+    root = tmp_path_factory.mktemp("converted")
+    data = GTAV(tiny_root / "gtav", splits=tiny_root / "splits/gtav")
+    write_converted(data, "coco", root / "coco", "copy")
+    write_converted(data, "yolo", root / "yolo", "copy")
+    own = {name: tiny_root / name for name in ("bdd100k", "gtav")}
+    return own | {name: root / name for name in ("coco", "yolo")}
+
+
 @pytest.fixture(autouse=True)
 def _no_run_left_open():
     """End a W&B run that a test began: a second logger would go on with it."""

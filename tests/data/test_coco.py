@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yolo_synth.data.annotations import kept
-from yolo_synth.data.coco import read_coco, split_of_images
+from yolo_synth.data.coco import read_coco, read_with_splits
 from yolo_synth.data.datamodule import COCO
 
 CATEGORIES = [{"id": 3, "name": "car"}, {"id": 7, "name": "pedestrian"}, {"id": 9, "name": "dog"}]
@@ -71,9 +71,8 @@ def test_images_and_boxes_of_all_files_make_one_table(root, caplog):
     assert table.loc[[0, 1], "timeofday"].tolist() == ["night", ""]
     assert set(table["width"]) == {64}
     assert set(table["height"]) == {36}
-    assert split_of_images(root) == {
-        a: "train", b: "train", "train2017/gone.png": "train", val: "valid"
-    }  # fmt: skip
+    split = read_with_splits(root, labels=LABELS).groupby("image")["split"].first()
+    assert split.to_dict() == {a: "train", b: "train", val: "valid"}
 
 
 def test_one_file_for_all_and_sizes_from_the_images(root):
@@ -82,7 +81,7 @@ def test_one_file_for_all_and_sizes_from_the_images(root):
     (root / "all.json").write_text(json.dumps(only))
     table = read_coco(root, "all.json", "train2017/town", LABELS)
     assert table[["width", "height"]].to_numpy().tolist() == [[64, 36]]
-    assert split_of_images(root, "all.json", "train2017/town") == {}
+    assert set(read_with_splits(root, "all.json", "train2017/town", LABELS)["split"]) == {""}
     data = COCO(root, annotations="all.json", images="train2017/town", labels=LABELS)
     with pytest.raises(ValueError, match="the images here are in none of them; use split_by image"):
         data.names("train")

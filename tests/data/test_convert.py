@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -55,7 +58,7 @@ def test_the_readers_find_the_same_images_boxes_and_splits(drawn, tmp_path, to, 
 
 
 def test_coco_files_are_what_an_independent_program_reads(drawn, tmp_path):
-    write_converted(drawn, "coco", tmp_path / "out", copy=True)
+    write_converted(drawn, "coco", tmp_path / "out", "copy")
     for split, part in SPLITS.items():
         other = PyCOCO(str(tmp_path / f"out/annotations/instances_{part}.json"))
         assert [c["name"] for c in other.loadCats(other.getCatIds())][2:] == ["car", "bus", "truck"]
@@ -94,6 +97,47 @@ def test_night_stays_night(tiny_root, tmp_path):
     converted = COCO(tmp_path / "out", where={"timeofday": "night"}, split_by="image")
     nights = data.table.loc[data.table["timeofday"] == "night", "image"].nunique()
     assert 0 < sum(len(converted.names(split)) for split in SPLITS) == nights
+
+
+def files_of(data, folder):
+    """Return the images that a converted folder has, each with the one that it was made from."""
+    sources = {Path(path).stem: data.root / path for path in data.table["path"]}
+    return [(path, sources[path.stem]) for path in folder.rglob("*.jpg")]
+
+
+def test_images_are_hard_links_unless_copies_or_symlinks_are_asked_for(drawn, tmp_path):
+    for placing in ("link", "copy", "symlink"):
+        write_converted(drawn, "yolo", tmp_path / placing, placing)
+        files = files_of(drawn, tmp_path / placing)
+        assert len(files) == 40
+        for path, source in files:
+            assert path.samefile(source) == (placing != "copy")
+            assert path.is_symlink() == (placing == "symlink")
+            assert path.read_bytes() == source.read_bytes()
+    with pytest.raises(ValueError, match=r"leads to .*COCO and YOLO data lie in one folder"):
+        YOLO(tmp_path / "symlink").names("test")
+
+
+def no_hard_links(self, target):
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+
+def test_on_another_disk_images_are_copied_and_it_is_said(drawn, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Path, "hardlink_to", no_hard_links)
+    with caplog.at_level("INFO", "yolo_synth"):
+        write_converted(drawn, "coco", tmp_path / "out")
+    assert "cannot be a hard link (Invalid cross-device link)" in caplog.text
+    assert "40 images are copied, which takes 0.0 GB" in caplog.text
+    files = files_of(drawn, tmp_path / "out")
+    assert len(files) == 40
+    assert not any(path.samefile(source) for path, source in files)
+
+
+def test_what_there_is_no_room_for_is_not_begun(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(ValueError, match=r"copies of 40 images take 0.0 GB, and 0.0 GB are free"):
+        write_converted(drawn, "coco", tmp_path / "out", "copy")
+    assert not files_of(drawn, tmp_path)
 
 
 def test_the_command_writes_and_does_not_overwrite(tiny_root, tmp_path, capsys):

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from yolo_synth.data.bdd100k import read_bdd100k
-from yolo_synth.data.files import list_folder, look_for
+from yolo_synth.data.coco import read_coco
+from yolo_synth.data.files import list_below, list_folder, look_for, paths_below
 from yolo_synth.data.gtav import read_gtav
+from yolo_synth.data.yolo import read_yolo
+
+READERS = {"bdd100k": read_bdd100k, "gtav": read_gtav, "coco": read_coco, "yolo": read_yolo}
 
 
 def make(root, *files):
@@ -48,18 +52,47 @@ def test_a_link_that_goes_round_ends(tmp_path):
     assert look_for(tmp_path, ("img",), Path.is_dir) == []
 
 
-@pytest.fixture(params=["bdd100k", "gtav"])
-def data(request, tiny_root, tmp_path):
+def test_folders_below_are_listed_with_links_to_folders_but_none_twice_round(tmp_path):
+    make(tmp_path, "a/b/x.jpg", "a/.hidden/x.jpg", "c/x.jpg", "c/notes.txt", "elsewhere/d/x.jpg")
+    (tmp_path / "a/back").symlink_to("..")
+    (tmp_path / "a/c").symlink_to("../c")
+    (tmp_path / "c/d").symlink_to("../elsewhere")
+    (tmp_path / "elsewhere/c").symlink_to("../c")
+    listings = list_below(tmp_path / "a", tmp_path, (".jpg",))
+    assert paths_below(tmp_path, listings) == ["a/b/x.jpg", "a/c/x.jpg"]
+    listings = list_below(tmp_path / "c", tmp_path, (".jpg",))
+    assert paths_below(tmp_path, listings) == ["c/x.jpg", "c/d/d/x.jpg"]
+    assert paths_below(tmp_path / "c", listings) == ["x.jpg", "d/d/x.jpg"]
+
+
+def test_folders_all_linked_to_each_other_are_listed_in_no_time(tmp_path):
+    for one in range(12):
+        make(tmp_path, f"{one}/x.jpg")
+        for other in range(12):
+            (tmp_path / f"{one}/to{other}").symlink_to(f"../{other}")
+    assert len(list_below(tmp_path, tmp_path, (".jpg",))) == 1 + 12 + 12 * 11
+
+
+def test_a_link_that_is_not_followed_may_not_lead_out_either(tmp_path):
+    make(tmp_path, "root/a/x.jpg", "root/b/x.jpg")
+    (tmp_path / "root/a/b").symlink_to("../b")
+    (tmp_path / "root/b/out").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match=r"a/b/out leads to .*, outside of .*root, and links"):
+        list_below(tmp_path / "root/a", tmp_path / "root", (".jpg",))
+
+
+@pytest.fixture(params=READERS)
+def data(request, formats, tmp_path):
     root = tmp_path / request.param
-    shutil.copytree(tiny_root / request.param, root)
-    return root, {"bdd100k": read_bdd100k, "gtav": read_gtav}[request.param]
+    shutil.copytree(formats[request.param], root)
+    return root, READERS[request.param]
 
 
 def first(root, end):
     return min(path for path in root.rglob(f"*{end}") if ".yolo_synth" not in path.parts)
 
 
-@pytest.mark.parametrize("end", [".jpg", ".json", ".csv"])
+@pytest.mark.parametrize("end", [".jpg", ".json", ".csv", ".txt", ".yaml"])
 def test_a_file_that_is_a_link_out_of_the_root_is_refused(data, tmp_path, end):
     root, read = data
     for file in root.rglob(f"*{end}"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import shutil
 import subprocess
 import sys
@@ -9,21 +10,28 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from yolo_synth.data import bdd100k, files, gtav
+from yolo_synth.data import bdd100k, coco, files, gtav, yolo
 from yolo_synth.data.bdd100k import read_bdd100k
-from yolo_synth.data.datamodule import BDD100K, GTAV
+from yolo_synth.data.coco import read_coco
+from yolo_synth.data.datamodule import BDD100K, COCO, GTAV, YOLO
 from yolo_synth.data.gtav import read_gtav
+from yolo_synth.data.yolo import read_yolo
 
-READERS = {"bdd100k": (bdd100k, read_bdd100k), "gtav": (gtav, read_gtav)}
+READERS = {
+    "bdd100k": (bdd100k, read_bdd100k, BDD100K),
+    "gtav": (gtav, read_gtav, GTAV),
+    "coco": (coco, read_coco, COCO),
+    "yolo": (yolo, read_yolo, YOLO),
+}
 
 
 @pytest.fixture(params=READERS)
-def data(request, tiny_root, tmp_path, monkeypatch):
+def data(request, formats, tmp_path, monkeypatch):
     """Copy a drawn data set, with its reader and the number of times that it has really read."""
     name = request.param
-    module, read = READERS[name]
+    module, read, _ = READERS[name]
     root = tmp_path / name
-    shutil.copytree(tiny_root / name, root, ignore=shutil.ignore_patterns(".yolo_synth"))
+    shutil.copytree(formats[name], root, ignore=shutil.ignore_patterns(".yolo_synth"))
     readings = []
     really = module._read
     monkeypatch.setattr(module, "_read", lambda *args: readings.append(1) or really(*args))
@@ -44,12 +52,12 @@ def test_a_second_start_gives_the_same_table_from_the_index(data, caplog):
     pd.testing.assert_frame_equal(first, second)
     lines = [record.message for record in caplog.records]
     assert lines[0] == lines[1], "what the reader saw is said at every start"
-    assert "images have" in lines[0]
+    assert "40 images, " in lines[0]
 
 
 def test_data_modules_start_from_the_index(data):
     root, _, readings = data
-    module = {"bdd100k": BDD100K, "gtav": GTAV}[root.name]
+    module = READERS[root.name][2]
     for _ in range(2):
         module(root, image_size=64).prepare_data()
     assert len(readings) == 1
@@ -68,9 +76,9 @@ def test_a_copy_has_the_index_with_it(data, tmp_path):
 
 
 def edit(path):
-    """Change one digit, so that the length stays."""
+    """Change one digit of a box, so that the length stays."""
     text = path.read_text()
-    place = next(i for i, letter in enumerate(text) if letter == "1")
+    place = text.index("1", text.find("bbox") + 1)
     path.write_text(text[:place] + "2" + text[place + 1 :])
 
 
@@ -82,13 +90,17 @@ def add(path):
     shutil.copy(path, path.with_stem(path.stem + "0"))
 
 
+def call_cycles_trucks(path):
+    path.write_text(path.read_text().replace("cycle", "truck"))
+
+
+LABELS = {"bdd100k": ".json", "gtav": ".csv", "coco": ".json", "yolo": ".txt"}
 CHANGES = [
-    (edit, ".json", ".csv"),
-    (replace, ".jpg"),
-    (add, ".jpg"),
-    (Path.unlink, ".jpg"),
-    (add, ".csv"),
-    (Path.unlink, ".csv"),
+    *((name, edit, end) for name, end in LABELS.items()),
+    *((name, change, ".jpg") for name in LABELS for change in (replace, add, Path.unlink)),
+    *((name, change, LABELS[name]) for name in ("gtav", "yolo") for change in (add, Path.unlink)),
+    ("coco", Path.unlink, ".json"),
+    ("yolo", call_cycles_trucks, ".yaml"),
 ]
 
 
@@ -96,36 +108,71 @@ def _id(value):
     return getattr(value, "__name__", str(value))
 
 
-@pytest.mark.parametrize(("change", "ends"), [(c, e) for c, *e in CHANGES], ids=_id)
-def test_a_change_is_noticed(data, change, ends):
+@pytest.mark.parametrize(("data", "change", "end"), CHANGES, indirect=["data"], ids=_id)
+def test_a_change_is_noticed(data, change, end):
     root, read, readings = data
     read(root)
-    found = [path for path in some(root, *ends) if path.stat().st_size]
-    if not found:
-        pytest.skip("BDD100K has no CSV")
-    change(found[-1])
+    change([path for path in some(root, end) if path.stat().st_size][-1])
     again = read(root)
     assert len(readings) == 2
     index_of(root).unlink()
     pd.testing.assert_frame_equal(read(root), again)
 
 
-def test_other_options_and_another_reader_have_another_table(tiny_root, tmp_path, monkeypatch):
-    root = tmp_path / "gtav"
-    shutil.copytree(tiny_root / "gtav", root, ignore=shutil.ignore_patterns(".yolo_synth"))
-    table = read_gtav(root)
+@pytest.mark.parametrize("data", ["gtav"], indirect=True)
+def test_another_order_of_columns_has_another_table(data):
+    root, read, _ = data
+    table = read(root)
     with pytest.raises(ValueError, match="in column 1 is not one"):
-        read_gtav(root, "instance,class")
-    pd.testing.assert_frame_equal(read_gtav(root, "class,instance"), table)
+        read(root, "instance,class")
+    pd.testing.assert_frame_equal(read(root, "class,instance"), table)
     assert len(list((root / ".yolo_synth").iterdir())) == 2
-    readings = []
-    really = gtav._read
-    monkeypatch.setattr(gtav, "_read", lambda *args: readings.append(1) or really(*args))
-    read_gtav(root)
-    assert not readings
-    monkeypatch.setattr("inspect.getsource", lambda module: "another program")
-    read_gtav(root)
-    assert readings
+
+
+@pytest.mark.parametrize("data", ["coco", "yolo"], indirect=True)
+def test_another_label_map_has_another_table(data):
+    root, read, readings = data
+    table = read(root)
+    turned = read(root, labels={"car": "truck"})
+    assert (turned["label"] == 4).sum() > (table["label"] == 4).sum()
+    for _ in range(2):
+        pd.testing.assert_frame_equal(read(root), table)
+        pd.testing.assert_frame_equal(read(root, labels={"car": "truck"}), turned)
+    assert len(readings) == 2
+
+
+@pytest.mark.parametrize("data", ["coco"], indirect=True)
+def test_other_files_and_folders_have_another_table(data):
+    root, read, readings = data
+    file, folder = "annotations/instances_{part}.json", "images/{part}"
+    parts = [
+        read(root, *(x.format(part=part) for x in (file, folder))) for part in ("train", "test")
+    ]
+    assert [part["image"].nunique() for part in parts] == [24, 8]
+    pd.testing.assert_frame_equal(read(root, file, folder), read(root))
+    assert len(readings) == 4
+
+
+@pytest.mark.parametrize("data", ["coco", "yolo"], indirect=True)
+def test_groups_and_least_areas_of_today_are_used_with_the_index_of_before(data):
+    root, _, readings = data
+    module = READERS[root.name][2]
+    whole = module(root)
+    grouped = module(root, group=r"(\d+)_\d+\.jpg$", min_area=1000)
+    assert set(grouped.table["group"]) < {f"{number:03}" for number in range(100)}
+    assert (grouped.table["dropped"] == "area").sum() > (whole.table["dropped"] == "area").sum()
+    assert grouped.names("test") == whole.names("test")
+    assert len(readings) == 1
+
+
+def test_another_reader_reads_again(data, monkeypatch):
+    root, read, readings = data
+    read(root)
+    source = inspect.getsource
+    reader = sys.modules[test_another_reader_reads_again.__module__]  # which counts the readings
+    monkeypatch.setattr(inspect, "getsource", lambda m: "another" if m is reader else source(m))
+    read(root)
+    assert len(readings) == 2
 
 
 @pytest.mark.parametrize("harm", ["cut", "garbage", "empty", "foreign"])
@@ -223,10 +270,10 @@ def test_many_files_are_read_in_several_processes_to_the_same_table(data, monkey
     pool = files.ProcessPoolExecutor
     monkeypatch.setattr(files, "ProcessPoolExecutor", lambda n: started.append(n) or pool(n))
     monkeypatch.setattr(files, "_cores", lambda: 2)
-    for module in (bdd100k, gtav):
+    for module in (bdd100k, gtav, yolo):
         monkeypatch.setattr(module, "MANY", 1)
     pd.testing.assert_frame_equal(read(root), alone)
-    assert started
+    assert started or read is read_coco, "a COCO file tells sizes"
     assert len(readings) == 2
 
 

@@ -97,6 +97,7 @@ def test_what_is_missing_is_named(root):
         FileNotFoundError, match=r"no labels for the images in .*images/val: there is no"
     ):
         read_yolo(root)
+    (root / "labels/valid").rename(root / "labels/val")
     (root / "data.yaml").write_text("names: 3")
     with pytest.raises(ValueError, match=r"data.yaml: .*it should have names: \[car"):
         read_yolo(root)

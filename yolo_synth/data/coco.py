@@ -7,10 +7,10 @@ upper edge, width and height in pixels.
 
 from __future__ import annotations
 
-import logging
 import mmap
 from array import array
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple, TypeVar
 
@@ -19,10 +19,18 @@ import numpy as np
 import pandas as pd
 
 from yolo_synth.data.annotations import EDGES, box_table, check_path, image_size_if_known
+from yolo_synth.data.files import (
+    IMAGES,
+    MANY,
+    Listing,
+    in_parallel,
+    list_below,
+    list_file,
+    paths_below,
+)
+from yolo_synth.data.index import Content, indexed
 from yolo_synth.data.splits import ATTRIBUTES, PARTS
 from yolo_synth.labels import label_map
-
-log = logging.getLogger(__name__)
 
 PART: Final = "{part}"
 """Stands for train, val, valid and test in the names of files and folders."""
@@ -36,6 +44,7 @@ _FILES: Final = (
 )
 _FOLDERS: Final = (".", "images", "{part}", "images/{part}", "{part}2017", "images/{part}2017")
 
+_ENDS: Final = (*IMAGES, ".bmp", ".tif", ".tiff", ".webp")
 _MAX_EDGE: Final = 1e9
 _CROWD: Final = " (crowd)"
 
@@ -95,6 +104,13 @@ class _Found(NamedTuple):
     categories: list[str]
 
 
+class _Files(NamedTuple):
+    """What was found: part and path of the JSON files, and the images in all folders."""
+
+    parts: list[tuple[str, Path]]
+    images: tuple[Listing, ...]
+
+
 def read_coco(
     root: str | Path,
     annotations: str | None = None,
@@ -107,12 +123,15 @@ def read_coco(
     and it is counted with the boxes of other kinds. An image without annotations has no box. An image
     whose file is missing is left out; how many is in the log.
 
+    The table comes from the index (see `index`) if nothing has changed since it was last read.
+
     Args:
         root: Folder of the data set.
         annotations: JSON file below the root; `{part}` in it stands for train, val, valid and test.
             None looks for `annotations/instances_{part}.json` and other usual names.
         images: Folder below the root that the images' `file_name` starts from; it may have `{part}` as
-            well. None looks in the root, `images`, `{part}`, `images/{part}` and the file's own folder.
+            well. None looks in the root, `images`, `{part}`, `images/{part}` and the file's own folder;
+            for that all folders below the root are listed at every start.
         labels: Category → one of `labels.CLASSES`, or None to leave it out (see `labels.label_map`).
 
     Returns:
@@ -122,44 +141,93 @@ def read_coco(
 
     Raises:
         FileNotFoundError: If files or images are not found; says what was looked for, and where.
-        ValueError: If a file is malformed, or a category is neither a common one nor in `labels`.
+        ValueError: If a file is malformed, a category is neither a common one nor in `labels`, or a
+            link leads out of `root`.
     """
-    root = Path(root)
-    found: list[_Found] = []
-    for part, file in find_files(root, annotations):
-        content = _decode(file, _Annotations)
-        folder = _folder(root, images, part, content.images, file)
-        found.append(_read(content, file, folder, root))
-    starts = np.cumsum([0, *(len(part.images) for part in found)])
-    for start, one in zip(starts, found, strict=False):
-        one.boxes["row"] += start
-    entries = pd.concat([part.images for part in found], ignore_index=True)
-    boxes = pd.concat([part.boxes for part in found], ignore_index=True)
-    log.info(
-        "COCO files in %s: %d images, %d boxes; %d entries have no image and are left out",
-        *(root, len(entries), len(boxes), sum(part.absent for part in found)),
-    )
-    declared = list(dict.fromkeys(name for part in found for name in part.categories))
-    used = [name for name in boxes["category"].unique() if not name.endswith(_CROWD)]
-    common = label_map(labels or {}, declared, used, f"the COCO data in {root}")
-    crowds = dict.fromkeys(f"{name}{_CROWD}" for name in declared)
-    return box_table(entries, boxes, {**common, **crowds})
+    return read_with_splits(root, annotations, images, labels).drop(columns="split")
 
 
-def split_of_images(
+def read_with_splits(
+    root: str | Path,
+    annotations: str | None = None,
+    images: str | None = None,
+    labels: Mapping[str, str | None] | None = None,
+) -> pd.DataFrame:
+    """Read what `read_coco` does, and in a column `split` which split each image's file is of.
+
+    With one file for all it is "".
+    """
+    root, labels = Path(root), dict(labels or {})
+    files = _find(root, annotations, images)
+    listings = [*(list_file(file, root) for _, file in files.parts), *files.images]
+    options = {"annotations": annotations, "images": images, "labels": labels}
+    return indexed(root, "coco", listings, options, partial(_read, root, files, images, labels))
+
+
+def coco_entries(
     root: str | Path, annotations: str | None = None, images: str | None = None
 ) -> dict[str, str]:
-    """Return for each image, by its path below the root, the split that its file is of.
+    """Return each image that a JSON file lists, as the box table calls it → file and entry.
 
-    The arguments are those of `read_coco`. With one file for all there is nothing to tell.
+    The arguments are those of `read_coco`.
     """
     root = Path(root)
-    splits: dict[str, str] = {}
-    for part, file in find_files(root, annotations):
+    files = _find(root, annotations, images)
+    there = frozenset(paths_below(root, files.images))
+    found: dict[str, str] = {}
+    for part, file in files.parts:
         entries = _decode(file, _Images).images
-        folder = _folder(root, images, part, entries, file).relative_to(root)
-        splits |= {(folder / e.file_name).as_posix(): PARTS[part] for e in entries if part}
-    return splits
+        above = _above(root, images, part, entries, file, there)
+        for number, entry in enumerate(entries):
+            found[f"{above}{entry.file_name}"] = f"{file} image {number}"
+    return found
+
+
+def _find(root: Path, annotations: str | None, images: str | None) -> _Files:
+    """Find the JSON files, and list the folders that images may lie in."""
+    parts = find_files(root, annotations)
+    names = {"." if images is None else images.replace(PART, part): None for part, _ in parts}
+    for name in names:
+        _check_folder(name)
+    folders = [root / name for name in names if (root / name).is_dir()]
+    return _Files(parts, tuple(x for folder in folders for x in list_below(folder, root, _ENDS)))
+
+
+def _read(root: Path, files: _Files, images: str | None, labels: dict[str, str | None]) -> Content:
+    """Read what was found."""
+    there = frozenset(paths_below(root, files.images))
+    found: list[_Found] = []
+    for part, file in files.parts:
+        content = _decode(file, _Annotations)
+        above = _above(root, images, part, content.images, file, there)
+        found.append(_collect(content, file, part, above, there))
+    starts = np.cumsum([0, *(len(one.images) for one in found)])
+    for start, one in zip(starts, found, strict=False):
+        one.boxes["row"] += start
+    entries = _with_sizes(root, pd.concat([one.images for one in found], ignore_index=True))
+    boxes = pd.concat([one.boxes for one in found], ignore_index=True)
+    declared = list(dict.fromkeys(name for one in found for name in one.categories))
+    used = [name for name in boxes["category"].unique() if not name.endswith(_CROWD)]
+    common = label_map(labels, declared, used, f"the COCO data in {root}")
+    crowds = dict.fromkeys(f"{name}{_CROWD}" for name in declared)
+    table = box_table(entries, boxes, {**common, **crowds})
+    splits = dict(zip(entries["image"], entries["split"], strict=True))
+    table["split"] = table["image"].map(splits).astype("category")
+    summary = (
+        f"COCO files in {root}: {len(entries)} images, {len(boxes)} boxes; "
+        f"{sum(one.absent for one in found)} entries have no image and are left out"
+    )
+    return Content(table, summary)
+
+
+def _with_sizes(root: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """Fill in the sizes that the files do not tell, from the images."""
+    unknown = (images["width"] == 0) | (images["height"] == 0)
+    paths = [root / path for path in images.loc[unknown, "path"]]
+    title = "Reading the sizes of images"
+    sizes = list(in_parallel(image_size_if_known, paths, title, many=len(paths) > MANY))
+    images.loc[unknown, ["width", "height"]] = np.array(sizes, np.int64).reshape(-1, 2)
+    return images
 
 
 def find_files(root: Path, annotations: str | None) -> list[tuple[str, Path]]:
@@ -182,26 +250,39 @@ def find_files(root: Path, annotations: str | None) -> list[tuple[str, Path]]:
     )
 
 
-def _folder(root: Path, images: str | None, part: str, entries: list[_Image], file: Path) -> Path:
-    """Return the folder that the file names start from: the first that holds an image of the file."""
+def _check_folder(name: str) -> None:
+    if name != ".":
+        check_path(name, "data.images")
+
+
+def _above(
+    root: Path,
+    images: str | None,
+    part: str,
+    entries: list[_Image],
+    file: Path,
+    there: Collection[str],
+) -> str:
+    """Return what the file names of a JSON file follow: the folder below the root and a slash, or "".
+
+    It is the first that holds an image of the file. Images that are there are given by their paths.
+    """
     if images is None:
         patterns = [pattern for pattern in _FOLDERS if part or PART not in pattern]
         patterns.append(file.parent.relative_to(root).as_posix())
     else:
         patterns = [images]
     names = [pattern.replace(PART, part) for pattern in patterns]
-    for name in names:
-        if name != ".":
-            check_path(name, "data.images")
+    above = ["" if name == "." else f"{name}/" for name in names]
     for entry in entries[:100]:  # of a sample of the data set the first ones may be missing
         check_path(entry.file_name, str(file))
-        for name in names:
-            if (root / name / entry.file_name).is_file():
-                return root / name
+        for folder in above:
+            if f"{folder}{entry.file_name}" in there:
+                return folder
     sample = entries[0].file_name if entries else "any, since it lists none"
     raise FileNotFoundError(
-        f"no image of {file} found, such as {sample}: looked in {', '.join(names)} below {root}; name "
-        "the folder by data.images"
+        f"no image of {file} found, such as {sample}: looked in {', '.join(names)} below {root} for "
+        f"files that end in {', '.join(_ENDS)}; name the folder by data.images"
     )
 
 
@@ -217,7 +298,9 @@ def _decode(file: Path, kind: type[_T]) -> _T:
         raise ValueError(f"{file}: {error}; is this a COCO file?") from error
 
 
-def _read(content: _Annotations, file: Path, folder: Path, root: Path) -> _Found:
+def _collect(
+    content: _Annotations, file: Path, part: str, above: str, there: Collection[str]
+) -> _Found:
     """Gather what a decoded file says of the images that are there."""
     rows: dict[_Key, int | None] = {}
     entries: list[tuple[str | int, ...]] = []
@@ -225,11 +308,16 @@ def _read(content: _Annotations, file: Path, folder: Path, root: Path) -> _Found
         check_path(entry.file_name, f"{file} image {number}")
         if entry.id in rows:
             raise ValueError(f"{file} image {number}: another one has the id {entry.id!r} already")
-        path = folder / entry.file_name
-        is_there = path.is_file()
+        if not entry.file_name.lower().endswith(_ENDS):
+            raise ValueError(
+                f"{file} image {number}: {entry.file_name!r} does not end in {', '.join(_ENDS)}; "
+                "convert the image, or take it out of the file"
+            )
+        path = f"{above}{entry.file_name}"
+        is_there = path in there
         rows[entry.id] = len(entries) if is_there else None
         if is_there:
-            entries.append(_row(entry, path, path.relative_to(root).as_posix()))
+            entries.append(_row(entry, path, PARTS.get(part, "")))
     names = {category.id: category.name for category in content.categories}
     of_row, edges, kinds = array("q"), array("d"), []
     for number, box in enumerate(content.annotations):
@@ -251,14 +339,12 @@ def _read(content: _Annotations, file: Path, folder: Path, root: Path) -> _Found
     boxes["row"] = np.frombuffer(of_row, np.int64)
     boxes["category"] = pd.Series(kinds, dtype="str")
     boxes["instance"] = -1
-    columns = ["image", "path", "width", "height", *ATTRIBUTES]
+    columns = ["image", "path", "width", "height", *ATTRIBUTES, "split"]
     absent = len(rows) - len(entries)
     return _Found(pd.DataFrame(entries, columns=columns), boxes, absent, list(names.values()))
 
 
-def _row(entry: _Image, path: Path, name: str) -> tuple[str | int, ...]:
-    width, height = entry.width, entry.height
-    if width is None or height is None:
-        width, height = image_size_if_known(path)
+def _row(entry: _Image, path: str, split: str) -> tuple[str | int, ...]:
+    size = (entry.width or 0, entry.height or 0)
     conditions = (entry.weather, entry.scene, entry.timeofday)
-    return (name, name, width, height, *conditions, entry.group or name)
+    return (path, path, *size, *conditions, entry.group or path, split)

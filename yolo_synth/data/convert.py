@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, NamedTuple
 
@@ -18,12 +19,19 @@ from yolo_synth.data.datamodule import DetectionData
 from yolo_synth.labels import CLASSES
 
 Format = Literal["coco", "yolo"]
+Placing = Literal["link", "copy", "symlink"]
+"""How images come into the new folder: as hard links where the file system has them, else as copies; as
+copies; or as links to where they are, which no reader of ours follows."""
+
+log = logging.getLogger(__name__)
 
 _PARTS: Final = {"train": "train", "valid": "val", "test": "test"}
 """What both formats call the splits."""
 
 
-def write_converted(data: DetectionData, to: Format, folder: Path, copy: bool = False) -> int:
+def write_converted(
+    data: DetectionData, to: Format, folder: Path, placing: Placing = "link"
+) -> int:
     """Write a data set's splits in another format and return how many boxes they hold.
 
     Written are the images of the three splits and the boxes that no filter dropped, as one of
@@ -35,19 +43,25 @@ def write_converted(data: DetectionData, to: Format, folder: Path, copy: bool = 
         data: The data module.
         to: `coco` or `yolo`.
         folder: Folder to make; it appears once all is written.
-        copy: Whether images are copied; else they are links to where they are.
+        placing: How the images come there. Where hard links are not possible they are copied, and the
+            log says so and how much it is.
 
     Raises:
-        ValueError: If the folder exists, or two images would have one label file.
+        ValueError: If the folder exists, if two images would have one label file, or if there is no
+            room for the copies.
     """
     if folder.exists():
         raise ValueError(f"{folder} exists already; choose another folder, or remove it")
     splits = {part: list(_images(data, split)) for split, part in _PARTS.items()}
     draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
+    targets = [
+        ((data.root / image.path).resolve(), draft / "images" / part / image.name)
+        for part, images in splits.items()
+        for image in images
+    ]
+    _place(targets, placing)
     for part, images in splits.items():
-        for image in tqdm(images, desc=f"{part} images", unit="image", leave=False):
-            _place(data.root / image.path, draft / "images" / part / image.name, copy)
         if to == "coco":
             _write_coco(images, draft / f"annotations/instances_{part}.json")
         else:
@@ -114,12 +128,36 @@ def _images(data: DetectionData, split: str) -> Iterator[_Image]:
         )
 
 
-def _place(source: Path, target: Path, copy: bool) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if copy:
-        shutil.copyfile(source, target)
-    else:
-        target.symlink_to(source.resolve())
+def _place(images: Sequence[tuple[Path, Path]], placing: Placing) -> None:
+    """Put images, each given with its new path, there."""
+    if placing == "copy":
+        _check_room(images)
+    for number, (source, target) in enumerate(tqdm(images, "images", unit="image", leave=False)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if placing == "link":
+            try:
+                target.hardlink_to(source)
+            except OSError as error:
+                log.info("%s cannot be a hard link (%s)", target, error.strerror)
+                placing = "copy"
+                _check_room(images[number:])
+        if placing == "copy":
+            shutil.copyfile(source, target)
+        elif placing == "symlink":
+            target.symlink_to(source)
+
+
+def _check_room(images: Sequence[tuple[Path, Path]]) -> None:
+    """Say how much is going to be copied; refuse what there is no room for."""
+    size = sum(source.stat().st_size for source, _ in images)
+    folder = next(above for above in images[0][1].parents if above.is_dir())
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise ValueError(
+            f"{folder}: copies of {len(images)} images take {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
+            "are free; choose a folder on the images' own disk, where they can be hard links"
+        )
+    log.info("%d images are copied, which takes %.1f GB", len(images), size / 1e9)
 
 
 def _write_coco(images: list[_Image], file: Path) -> None:

@@ -42,7 +42,7 @@ from yolo_synth.data.annotations import (
 )
 from yolo_synth.data.bdd100k import bdd100k_frames, read_bdd100k
 from yolo_synth.data.cache import ImageCache
-from yolo_synth.data.coco import read_coco, split_of_images
+from yolo_synth.data.coco import coco_entries, read_with_splits
 from yolo_synth.data.gtav import Columns, gtav_box_files, read_gtav
 from yolo_synth.data.images import (
     Augmentation,
@@ -65,7 +65,7 @@ from yolo_synth.data.splits import (
     shared_groups,
 )
 from yolo_synth.data.unreadable import unreadable
-from yolo_synth.data.yolo import read_yolo
+from yolo_synth.data.yolo import read_yolo, yolo_label_files
 from yolo_synth.labels import CLASSES
 
 Batch = tuple[Tensor, list[Target]]
@@ -527,8 +527,11 @@ Labels = dict[str, str | None]
 """A data set's category → one of `labels.CLASSES`, or None where it is left out."""
 
 
-class COCO(DetectionData):
-    """Serve a data set in COCO's format (see `coco.read_coco` for its files)."""
+class MappedData(DetectionData):
+    """Serve a data set whose categories become the five classes by a map that is given.
+
+    A subclass says how its files are read.
+    """
 
     default_split: SplitBy = "part"
 
@@ -537,8 +540,6 @@ class COCO(DetectionData):
         root: str | Path,
         *,
         labels: Labels | None = None,
-        annotations: str | None = None,
-        images: str | None = None,
         group: str | None = None,
         min_area: float = 0.0,
         **settings: Any,  # noqa: ANN401 as DetectionData has them
@@ -550,10 +551,6 @@ class COCO(DetectionData):
             labels: What becomes of each of its categories: person, cycle, car, bus or truck, or null to
                 leave it out; "*" stands for all that are not named. Those that are called like one of
                 the five need not be named.
-            annotations: JSON file below the root; {part} in it stands for train, val, valid and test.
-                Null looks for annotations/instances_{part}.json and other usual names.
-            images: Folder below the root from which file names start; it may have {part} as well. Null
-                looks in the root, images, {part} and other usual ones.
             group: Regular expression; what its first parenthesis finds in an image's path below the
                 root is its group (sequence, city), for split_by: group.
             min_area: Boxes of fewer square native pixels are left out.
@@ -561,61 +558,73 @@ class COCO(DetectionData):
         """
         super().__init__(root, **settings)
         self.labels = labels
-        self.annotations = annotations
-        self.images = images
         self.group = group
         self.min_area = min_area
 
+    @abstractmethod
+    def read_files(self) -> pd.DataFrame:
+        """Read the data set's box table, with an image a group if the files name none."""
+
     def read(self) -> pd.DataFrame:
-        """Read the box table and mark small boxes."""
-        table = read_coco(self.root, self.annotations, self.images, self.labels)
+        """Read the box table, name the groups and mark small boxes."""
+        table = self.read_files()
         return drop_small(
             table if self.group is None else regroup(table, self.group), self.min_area
         )
 
-    def parts(self, images: pd.DataFrame) -> pd.Series[str]:
-        """Return which split each image's JSON file is of."""
-        splits = split_of_images(self.root, self.annotations, self.images)
-        return images["path"].map(lambda path: splits.get(path, ""))
 
-
-class YOLO(DetectionData):
-    """Serve a data set in YOLO's text format (see `yolo.read_yolo` for its files)."""
-
-    default_split: SplitBy = "part"
+class COCO(MappedData):
+    """Serve a data set in COCO's format (see `coco.read_coco` for its files)."""
 
     def __init__(
         self,
         root: str | Path,
         *,
-        labels: Labels | None = None,
-        group: str | None = None,
-        min_area: float = 0.0,
-        **settings: Any,  # noqa: ANN401 as DetectionData has them
+        annotations: str | None = None,
+        images: str | None = None,
+        **settings: Any,  # noqa: ANN401 as MappedData has them
     ) -> None:
         """Store the settings; nothing is read yet.
 
         Args:
-            root: Folder of the data set, which holds its data.yaml.
-            labels: What becomes of each of its categories: person, cycle, car, bus or truck, or null to
-                leave it out; "*" stands for all that are not named. Those that are called like one of
-                the five need not be named.
-            group: Regular expression; what its first parenthesis finds in an image's path below the
-                root is its group (sequence, city), for split_by: group.
-            min_area: Boxes of fewer square native pixels are left out.
-            **settings: Those of `DetectionData`.
+            root: Folder of the data set.
+            annotations: JSON file below the root; {part} in it stands for train, val, valid and test.
+                Null looks for annotations/instances_{part}.json and other usual names.
+            images: Folder below the root from which file names start; it may have {part} as well. Null
+                looks in the root, images, {part} and other usual ones.
+            **settings: Those of `MappedData`.
         """
         super().__init__(root, **settings)
-        self.labels = labels
-        self.group = group
-        self.min_area = min_area
+        self.annotations = annotations
+        self.images = images
+        self._splits: dict[str, str] = {}
 
-    def read(self) -> pd.DataFrame:
-        """Read the box table and mark small boxes."""
-        table = read_yolo(self.root, self.labels)
-        return drop_small(
-            table if self.group is None else regroup(table, self.group), self.min_area
-        )
+    def read_files(self) -> pd.DataFrame:
+        """Read the box table, and keep which split each image's JSON file is of."""
+        table = read_with_splits(self.root, self.annotations, self.images, self.labels)
+        images = table.drop_duplicates("image")
+        self._splits = dict(zip(images["image"], images["split"].astype(str), strict=True))
+        return table.drop(columns="split")
+
+    def parts(self, images: pd.DataFrame) -> pd.Series[str]:
+        """Return which split each image's JSON file is of."""
+        return images["image"].map(self._splits)
+
+    def labelled(self) -> Mapping[str, str]:
+        """Say which images the JSON files list."""
+        return coco_entries(self.root, self.annotations, self.images)
+
+
+class YOLO(MappedData):
+    """Serve a data set in YOLO's text format (see `yolo.read_yolo` for its files)."""
+
+    def read_files(self) -> pd.DataFrame:
+        """Read the box table."""
+        return read_yolo(self.root, self.labels)
+
+    def labelled(self) -> Mapping[str, str]:
+        """Say which images have a label file."""
+        return yolo_label_files(self.root)
 
 
 class ImageDataset(Dataset[Sample]):

@@ -114,6 +114,46 @@ def list_folders(folders: Sequence[Path], root: Path, ends: tuple[str, ...]) -> 
     return tuple(in_parallel(_list, jobs, "Looking for changes", many=len(jobs) > 20))
 
 
+def list_below(folder: Path, root: Path, ends: tuple[str, ...]) -> tuple[Listing, ...]:
+    """List a folder and all folders in it, as `list_folder` does; hidden folders are left out.
+
+    A link to a folder is followed, but not one that leads back to where it lies, nor one that is
+    only reached by another: links among folders would make endless paths.
+    """
+    refuse_outside(folder, root)
+    found, waiting = [], [(folder, True)]
+    while waiting:
+        path, may_link = waiting.pop()
+        found.append(path)
+        for inner in _inner(path):
+            if not inner.is_symlink():
+                waiting.append((inner, may_link))
+                continue
+            refuse_outside(inner, root)
+            if may_link and not path.resolve().is_relative_to(inner.resolve()):
+                waiting.append((inner, False))
+    return list_folders(sorted(found), root, ends)
+
+
+def _inner(folder: Path) -> list[Path]:
+    """Return the folders in a folder and the links to such."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(e.path) for e in entries if e.name[0] != "." and e.is_dir()]
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def paths_below(root: Path, listings: Sequence[Listing]) -> list[str]:
+    """Return the paths of all listed files, relative to a folder above, with forward slashes."""
+    above = [listing.folder.relative_to(root).as_posix() for listing in listings]
+    return [
+        name if folder == "." else f"{folder}/{name}"
+        for folder, (_, names, _) in zip(above, listings, strict=True)
+        for name in names
+    ]
+
+
 def read_file(path: str) -> bytes:
     """Read a small file, in half the time that `open` takes.
 
@@ -148,7 +188,7 @@ def refuse_outside(path: Path, root: Path) -> None:
         raise ValueError(
             f"{path} leads to {target}, outside of {root}, and links out of a data set's folder are "
             f"not followed: give the folder with the images themselves as data.root and, if the "
-            "labels lie elsewhere, theirs as data.label_root"
+            "labels lie elsewhere, theirs as data.label_root; COCO and YOLO data lie in one folder"
         )
 
 

@@ -17,8 +17,9 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -53,7 +54,7 @@ def indexed(
     name: str,
     listings: Iterable[Listing],
     options: Mapping[str, object],
-    read: Callable[[], Content],
+    read: partial[Content],
 ) -> pd.DataFrame:
     """Return a data set's box table from its index, or read it and write the index.
 
@@ -68,7 +69,7 @@ def indexed(
     Returns:
         The box table. Its summary is logged in either case.
     """
-    code = (labels, box_tables, files, sys.modules[read.__module__])
+    code = (labels, box_tables, files, sys.modules[read.func.__module__])
     made_from = {
         "files": _digest(*(listing.digest(root) for listing in listings)),
         "options": repr(sorted(options.items())),

@@ -7,28 +7,41 @@ line: class number, then centre, width and height over the image's width and hei
 
 from __future__ import annotations
 
-import logging
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+from numpy.typing import NDArray
 
 from yolo_synth.data.annotations import EDGES, box_table, image_size_if_known
+from yolo_synth.data.files import (
+    IMAGES,
+    MANY,
+    Listing,
+    in_parallel,
+    list_below,
+    list_file,
+    paths_below,
+    read_file,
+)
+from yolo_synth.data.index import Content, indexed
 from yolo_synth.data.splits import PARTS
 from yolo_synth.labels import label_map
-
-log = logging.getLogger(__name__)
 
 _FOLDERS: Final = (("images/{part}", "labels/{part}"), ("{part}/images", "{part}/labels"))
 """Where images and labels of a part are, in the two layouts in use."""
 
-_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
+_NO_LABELS: Final = "classes.txt"
+"""What some annotation tools write beside the labels."""
+
 _COLUMNS: Final = 5
+_CHUNK: Final = 500
+"""Images and label files that a process reads at a time."""
 
 
 class _Data(msgspec.Struct):
@@ -42,6 +55,8 @@ def read_yolo(root: str | Path, labels: Mapping[str, str | None] | None = None) 
     them or not; the labels of `images/train/a.jpg` are `labels/train/a.txt`. An image whose label file
     is empty or missing has no box; they are counted in the log.
 
+    The table comes from the index (see `index`) if nothing has changed since it was last read.
+
     Args:
         root: Folder of the data set, with its `data.yaml` (or one other .yaml file).
         labels: Category → one of `labels.CLASSES`, or None to leave it out (see `labels.label_map`).
@@ -52,63 +67,106 @@ def read_yolo(root: str | Path, labels: Mapping[str, str | None] | None = None) 
 
     Raises:
         FileNotFoundError: If images, labels or names are not found; says what was looked for, where.
-        ValueError: If a file is malformed (says file and line), or a category is neither a common one
-            nor in `labels`.
+        ValueError: If a file is malformed (says file and line), a category is neither a common one
+            nor in `labels`, or a link leads out of `root`.
+    """
+    root, labels = Path(root), dict(labels or {})
+    file, parts = _names_file(root), _find(root)
+    listings = [list_file(file, root)]
+    for part in parts:
+        listings += [*part.images, *part.labels]
+    return indexed(
+        root, "yolo", listings, {"labels": labels}, partial(_read, root, file, parts, labels)
+    )
+
+
+def yolo_label_files(root: str | Path) -> dict[str, str]:
+    """Return the image that each label file is of, as the box table calls it → the file.
+
+    One that is not there is called `.jpg`.
     """
     root = Path(root)
-    names = _names(root)
-    pairs = [pair for folders in _find(root) for pair in _files(*folders)]
-    of_row, numbers, places = array("q"), array("q"), array("d")
-    sizes = np.zeros((len(pairs), 2), np.int64)
-    empty = missing = 0
-    bar = tqdm(pairs, desc="images and labels", unit="image", leave=False, delay=2)
-    for row, (image, file) in enumerate(bar):
-        sizes[row] = image_size_if_known(image)
-        if not file.is_file():
-            missing += 1
-            continue
-        before = len(numbers)
-        for number, line in enumerate(file.read_bytes().splitlines(), 1):
-            if line.strip():
-                category, place = _parse(line, names, f"{file} line {number}")
-                of_row.append(row)
-                numbers.append(category)
-                places.extend(place)
-        empty += len(numbers) == before
-    rows = np.frombuffer(of_row, np.int64)
-    paths = [image.relative_to(root).as_posix() for image, _ in pairs]
+    found: dict[str, str] = {}
+    for part in _find(root):
+        pairs = list(_pairs(root, part))
+        found |= {image: str(root / file) for image, file in pairs if file}
+        strays = {*paths_below(root, part.labels)} - {file for _, file in pairs}
+        for file in sorted(stray for stray in strays if not stray.endswith(f"/{_NO_LABELS}")):
+            found[f"{part.image_folder}{file[len(part.label_folder) : -4]}.jpg"] = str(root / file)
+    return found
+
+
+class _Part(NamedTuple):
+    """A part's folders, relative to the root, and what is in them."""
+
+    image_folder: str
+    label_folder: str
+    images: tuple[Listing, ...]
+    labels: tuple[Listing, ...]
+
+
+class _Lines(NamedTuple):
+    """What the files of some images say.
+
+    Attributes:
+        sizes: Width and height of each image, int32 [images, 2]; 0 if it is none.
+        counts: Number of boxes of each image, int64 [images].
+        classes: Class number of each box, int64 [boxes].
+        places: Centre, width and height of each box over its image's size, float64 [boxes, 4].
+    """
+
+    sizes: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    places: NDArray[np.float64]
+
+
+def _read(root: Path, file: Path, parts: Sequence[_Part], labels: dict[str, str | None]) -> Content:
+    """Read what was found."""
+    names = _names(file)
+    pairs = [pair for part in parts for pair in _pairs(root, part)]
+    jobs = [pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK)]
+    title = "Reading images' sizes and labels"
+    chunks = in_parallel(partial(_read_pairs, root, names), jobs, title, many=len(pairs) > MANY)
+    read = _Lines(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
+    paths = [image for image, _ in pairs]
     images = pd.DataFrame({"image": paths, "path": paths, "group": paths})
-    images[["width", "height"]] = sizes
-    centre, side = np.split(np.frombuffer(places).reshape(-1, 4), 2, axis=1)
+    images[["width", "height"]] = read.sizes
+    rows = np.repeat(np.arange(len(pairs)), read.counts)
+    centre, side = np.split(read.places, 2, axis=1)
     corners = np.concatenate([centre - side / 2, centre + side / 2], axis=1)
-    boxes = pd.DataFrame(corners * np.tile(sizes[rows], 2), columns=EDGES)
+    boxes = pd.DataFrame(corners * np.tile(read.sizes[rows], 2), columns=EDGES)
     boxes["row"] = rows
-    boxes["category"] = [names[number] for number in numbers]
-    boxes["category"] = boxes["category"].astype("str")
+    boxes["category"] = pd.Series([names[number] for number in read.classes.tolist()], dtype="str")
     boxes["instance"] = -1
-    log.info(
-        "YOLO files in %s: %d images, %d boxes; %d images have an empty and %d no label file and count "
-        "as images without objects",
-        *(root, len(images), len(boxes), empty, missing),
+    has_file = np.array([bool(label) for _, label in pairs])
+    summary = (
+        f"YOLO files in {root}: {len(images)} images, {len(boxes)} boxes; "
+        f"{(has_file & (read.counts == 0)).sum()} images have an empty and {(~has_file).sum()} no label "
+        "file and count as images without objects"
     )
     declared = list(dict.fromkeys(names.values()))
     used = boxes["category"].unique().tolist()
-    return box_table(
-        images, boxes, label_map(labels or {}, declared, used, f"the YOLO data in {root}")
-    )
+    common = label_map(labels, declared, used, f"the YOLO data in {root}")
+    return Content(box_table(images, boxes, common), summary)
 
 
-def _names(root: Path) -> dict[int, str]:
-    """Read the classes' names from `data.yaml`, or from the one .yaml file that there is."""
+def _names_file(root: Path) -> Path:
+    """Return `data.yaml`, or the one .yaml file that there is."""
     file = root / "data.yaml"
-    if not file.is_file():
-        files = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
-        if len(files) != 1:
-            raise FileNotFoundError(
-                f"no {file}: it names the classes of a YOLO data set (names: [car, bus]), and there is "
-                f"{'more than one' if files else 'no'} other .yaml file in {root}"
-            )
-        file = files[0]
+    if file.is_file():
+        return file
+    files = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
+    if len(files) != 1:
+        raise FileNotFoundError(
+            f"no {file}: it names the classes of a YOLO data set (names: [car, bus]), and there is "
+            f"{'more than one' if files else 'no'} other .yaml file in {root}"
+        )
+    return files[0]
+
+
+def _names(file: Path) -> dict[int, str]:
+    """Read the classes' names."""
     try:
         names = msgspec.yaml.decode(file.read_bytes(), type=_Data).names
     except (ValueError, RecursionError) as error:
@@ -116,34 +174,57 @@ def _names(root: Path) -> dict[int, str]:
     return dict(enumerate(names)) if isinstance(names, list) else names
 
 
-def _find(root: Path) -> list[tuple[Path, Path]]:
-    """Return the folders of images and of labels of all parts."""
-    for pair in _FOLDERS:
-        folders = [(root / pair[0].format(part=p), root / pair[1].format(part=p)) for p in PARTS]
-        there = [(images, labels) for images, labels in folders if images.is_dir()]
-        for images, labels in there:
-            if not labels.is_dir():
-                raise FileNotFoundError(
-                    f"no labels for the images in {images}: there is no folder {labels}"
-                )
+def _find(root: Path) -> list[_Part]:
+    """Find and list the images and labels of all parts."""
+    for image_folder, label_folder in _FOLDERS:
+        folders = [(image_folder.format(part=p), label_folder.format(part=p)) for p in PARTS]
+        there = [(images, labels) for images, labels in folders if (root / images).is_dir()]
         if there:
-            return there
+            return [_list_part(root, images, labels) for images, labels in there]
     raise FileNotFoundError(
         f"no YOLO images in {root}: looked for {' and '.join(images for images, _ in _FOLDERS)}, "
         f"{{part}} being {', '.join(PARTS)}; name the folder that holds data.yaml"
     )
 
 
-def _files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
-    """List the images of a folder and those in it, in order, each with its label file."""
-    paths = sorted(
-        path
-        for path in images.rglob("*")
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+def _list_part(root: Path, images: str, labels: str) -> _Part:
+    if not (root / labels).is_dir():
+        raise FileNotFoundError(
+            f"no labels for the images in {root / images}: there is no folder {root / labels}"
+        )
+    found = list_below(root / images, root, IMAGES)
+    if not any(listing.names for listing in found):
+        raise FileNotFoundError(f"no {', '.join(IMAGES)} in {root / images}")
+    return _Part(images, labels, found, list_below(root / labels, root, (".txt",)))
+
+
+def _pairs(root: Path, part: _Part) -> Iterator[tuple[str, str]]:
+    """Yield each image of a part and its label file, "" if it has none, relative to the root."""
+    there = set(paths_below(root, part.labels))
+    for image in paths_below(root, part.images):
+        file = f"{part.label_folder}{image[len(part.image_folder) : image.rindex('.')]}.txt"
+        yield image, file if file in there else ""
+
+
+def _read_pairs(root: Path, names: Mapping[int, str], pairs: Sequence[tuple[str, str]]) -> _Lines:
+    """Read the sizes of some images and their label files."""
+    classes, places, counts = array("q"), array("d"), []
+    for _, file in pairs:
+        before = len(classes)
+        text = read_file(str(root / file)) if file else b""
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                category, place = _parse(line, names, f"{root / file} line {number}")
+                classes.append(category)
+                places.extend(place)
+        counts.append(len(classes) - before)
+    sizes = [image_size_if_known(root / image) for image, _ in pairs]
+    return _Lines(
+        np.array(sizes, np.int32),
+        np.array(counts, np.int64),
+        np.array(classes, np.int64),
+        np.array(places).reshape(-1, 4),
     )
-    if not paths:
-        raise FileNotFoundError(f"no {', '.join(_SUFFIXES)} in {images}")
-    return [(path, labels / path.relative_to(images).with_suffix(".txt")) for path in paths]
 
 
 def _parse(line: bytes, names: Mapping[int, str], where: str) -> tuple[int, tuple[float, ...]]:

@@ -5,24 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from yolo_synth.data.convert import Format, write_converted
+from yolo_synth.data.convert import Format, Placing, write_converted
 from yolo_synth.runs import data_module, read_data
 
 
-def convert(data: str, to: Format = "coco", out: str = "converted", copy: bool = False) -> None:
+def convert(
+    data: str, to: Format = "coco", out: str = "converted", images: Placing = "link"
+) -> None:
     """Write a data set as COCO JSON or YOLO text files, as it is trained on.
 
     The same splits, classes, filters and conditions: boxes that are left out in training are not
-    written. Images are links to where they are now, so nothing takes space twice.
+    written. Images take no space twice where they can be hard links, on their own disk; elsewhere they
+    are copied, and it is said how much that is.
 
     Args:
         data: File that names the data set, as experiments/data/bdd100k.yaml.
         to: coco or yolo.
         out: Folder to make.
-        copy: Copy the images, so that the folder can be moved elsewhere.
+        images: link makes hard links (who changes one image changes both) or else copies; copy always
+            copies; symlink points to where the images are, on any disk, for other programs alone:
+            yolo-synth reads nothing that lies outside of a data set's folder.
     """
     module: Any = data_module(read_data(data))
-    boxes = write_converted(module, to, Path(out), copy)
+    boxes = write_converted(module, to, Path(out), images)
     counts = ", ".join(
         f"{len(module.names(split))} {split}" for split in ("train", "valid", "test")
     )
