@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 import yaml
 
+from yolo_synth.data.convert import Format, write_converted
+from yolo_synth.data.datamodule import GTAV
+
 WIDTH, HEIGHT = 160, 96
 JSON = "bdd100k/labels/bdd100k_labels_images_{part}.json"
 SPLITS = {"train": slice(0, 6), "valid": slice(6, 8), "test": slice(8, 10)}
@@ -29,7 +32,10 @@ def gtav_name(number: int) -> str:
 
 
 def write_scenes(root: Path) -> Path:
-    """Write ten images of each data set; GTAV's two sequences are in all splits, as the real one's."""
+    """Write ten images of each data set; GTAV's two sequences are in all splits, as the real one's.
+
+    The COCO and the YOLO data are GTAV's.
+    """
     frames: dict[str, list] = {"train": [], "val": []}
     box = {"category": "car", "box2d": {"x1": 10, "y1": 10, "x2": 60, "y2": 50}}
     row = ["24", "5001", "10", "10", "60", "50", *["0"] * 22]
@@ -47,6 +53,10 @@ def write_scenes(root: Path) -> Path:
         for split, numbers in SPLITS.items():
             names = [name(number) for number in range(10)[numbers]]
             write_text(root / f"splits/{data}/{split}.txt", "\n".join(names) + "\n")
+    formats: tuple[Format, ...] = ("coco", "yolo")
+    for to in formats:
+        game = GTAV(root / "gtav", splits=root / "splits/gtav")
+        write_converted(game, to, root / to, "copy")
     return root
 
 
@@ -62,8 +72,10 @@ def write_text(path: Path, text: str) -> None:
 
 def data_file(root: Path, data: str, **options: object) -> str:
     """Write the file that names one of the data sets and return its path."""
-    folder = {"BDD100K": "bdd100k", "GTAV": "gtav"}[data]
-    settings = {"root": str(root / folder), "splits": str(root / "splits" / folder), **options}
+    folder = data.lower()
+    settings = {"root": str(root / folder), **options}
+    if (root / "splits" / folder).is_dir():
+        settings.setdefault("splits", str(root / "splits" / folder))
     path = root / f"{folder}.yaml"
     path.write_text(yaml.dump({"class_path": f"yolo_synth.{data}", "init_args": settings}))
     return str(path)

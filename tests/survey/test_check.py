@@ -44,12 +44,12 @@ def checked(root, data, capsys, *options):
     return code, out, {kind: int(number) for kind, number in found}
 
 
-@pytest.mark.parametrize("data", ["BDD100K", "GTAV"])
+@pytest.mark.parametrize("data", ["BDD100K", "GTAV", "COCO", "YOLO"])
 def test_a_sound_data_set_passes(data, root, capsys):
     code, out, found = checked(root, data, capsys)
     assert (code, found) == (0, {})
     assert "10 images opened (160x96: 10), 10 boxes." in out
-    assert ("No two images are of one sequence or ride." in out) == (data == "BDD100K")
+    assert ("No two images are of one sequence or ride." in out) == (data in ("BDD100K", "YOLO"))
     assert out.rstrip().endswith("Nothing is broken.")
 
 
@@ -71,6 +71,10 @@ def bdd(root: Path, number: int) -> Path:
 def gtav(root: Path, number: int, kind: str = "img", suffix: str = "jpg") -> Path:
     frame = gtav_name(number)
     return root / f"gtav/train/{kind}/{frame[:3]}/{frame}.{suffix}"
+
+
+def coco(root: Path, number: int) -> Path:
+    return root / f"coco/images/train/{gtav_name(number)}.jpg"
 
 
 def set_box(**edges):
@@ -149,6 +153,44 @@ BREAKS = {
         lambda root: write_text(root / "gtav/train/bb/002/002_09999.csv", ""),
         {"label-without-image": 1},
         "002_09999.csv",
+    ),
+    "image without label, COCO": (
+        "COCO",
+        lambda root: shutil.copy(coco(root, 2), coco(root, 2).with_stem("new")),
+        {"image-without-label": 1},
+        "images/train/new.jpg: no label",
+    ),
+    "label without image, COCO": (
+        "COCO",
+        lambda root: coco(root, 2).unlink(),
+        {"label-without-image": 1},
+        f"images/train/{gtav_name(2)}.jpg",
+    ),
+    "image cut off, COCO": (
+        "COCO",
+        lambda root: cut(coco(root, 2)),
+        {"damaged-image": 1},
+        f"images/train/{gtav_name(2)}.jpg",
+    ),
+    "image without label, YOLO": (
+        "YOLO",
+        lambda root: (root / f"yolo/labels/train/{gtav_name(2)}.txt").unlink(),
+        {"image-without-label": 1},
+        f"images/train/{gtav_name(2)}.jpg: no label",
+    ),
+    "label without image, YOLO": (
+        "YOLO",
+        lambda root: [
+            write_text(root / f"yolo/labels/val/{name}.txt", "") for name in ("new", "classes")
+        ],
+        {"label-without-image": 1},
+        "yolo/labels/val/new.txt: images/val/new.jpg",
+    ),
+    "malformed line, YOLO": (
+        "YOLO",
+        lambda root: write_text(root / f"yolo/labels/train/{gtav_name(2)}.txt", "0 1 2"),
+        {"refused": 1},
+        f"{gtav_name(2)}.txt line 1: '0 1 2' is not",
     ),
     "malformed JSON": (
         "BDD100K",

@@ -183,6 +183,22 @@ def coco_entries(
     return found
 
 
+def unlisted_images(
+    root: str | Path, annotations: str | None = None, images: str | None = None
+) -> list[str]:
+    """Return the images that no JSON file lists, though it lists others of the same folder.
+
+    The arguments are those of `read_coco`. Images are named as in the box table.
+    """
+    root = Path(root)
+    listed = coco_entries(root, annotations, images)
+    folders = {path.rpartition("/")[0] for path in listed}
+    there = paths_below(root, _find(root, annotations, images).images)
+    return sorted(
+        path for path in there if path not in listed and path.rpartition("/")[0] in folders
+    )
+
+
 def _find(root: Path, annotations: str | None, images: str | None) -> _Files:
     """Find the JSON files, and list the folders that images may lie in."""
     parts = find_files(root, annotations)

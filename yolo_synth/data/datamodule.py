@@ -42,7 +42,7 @@ from yolo_synth.data.annotations import (
 )
 from yolo_synth.data.bdd100k import bdd100k_frames, read_bdd100k
 from yolo_synth.data.cache import ImageCache
-from yolo_synth.data.coco import coco_entries, read_with_splits
+from yolo_synth.data.coco import coco_entries, read_with_splits, unlisted_images
 from yolo_synth.data.gtav import Columns, gtav_box_files, read_gtav
 from yolo_synth.data.images import (
     Augmentation,
@@ -192,6 +192,10 @@ class DetectionData(LightningDataModule):
             Name of each image → the label file; None if the data set cannot tell.
         """
         return None
+
+    def unlisted(self) -> list[str]:
+        """Return the paths of images that are not in the table because no label file lists them."""
+        return []
 
     @property
     def table(self) -> pd.DataFrame:
@@ -613,6 +617,10 @@ class COCO(MappedData):
     def labelled(self) -> Mapping[str, str]:
         """Say which images the JSON files list."""
         return coco_entries(self.root, self.annotations, self.images)
+
+    def unlisted(self) -> list[str]:
+        """Return the images that no JSON file lists, though it lists others of their folder."""
+        return unlisted_images(self.root, self.annotations, self.images)
 
 
 class YOLO(MappedData):

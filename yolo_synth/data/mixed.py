@@ -91,6 +91,12 @@ class Mixed(DetectionData):
             found |= {f"{name}/{image}": file for image, file in of_part.items()}
         return found
 
+    def unlisted(self) -> list[str]:
+        """Return the paths of the parts' images that no label file lists."""
+        return [
+            (part.root / path).as_posix() for part in self.sets.values() for path in part.unlisted()
+        ]
+
     def divide(self, images: pd.DataFrame) -> dict[str, list[str]]:
         """Join the parts' splits."""
         names: dict[str, list[str]] = {split: [] for split in SPLITS}

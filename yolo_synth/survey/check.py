@@ -94,7 +94,7 @@ def examine(module: DetectionData, workers: int | None = None) -> Findings:
     if labelled is None:
         notes.append(f"{type(module).__name__} does not tell which images its labels speak of.")
     else:
-        faults += label_faults(table, labelled)
+        faults += label_faults(table, labelled, module.unlisted())
     images = table.drop_duplicates("image")
     sizes = list(zip(images["width"].tolist(), images["height"].tolist(), strict=True))
     opened = open_images(module.root, images["path"].tolist(), sizes, workers)

@@ -72,16 +72,20 @@ def box_faults(table: pd.DataFrame) -> list[Fault]:
     return faults
 
 
-def label_faults(table: pd.DataFrame, labelled: Mapping[str, str]) -> list[Fault]:
+def label_faults(
+    table: pd.DataFrame, labelled: Mapping[str, str], unlisted: Iterable[str] = ()
+) -> list[Fault]:
     """Return images that no label file speaks of, and labels of images that there are not.
 
     Args:
         table: A box table.
         labelled: Each image that the labels speak of → the file where they do.
+        unlisted: Paths of further images that the table lacks since no label file speaks of them.
     """
     images = table.drop_duplicates("image")
     bare = images[~images["image"].isin(list(labelled))]
-    faults = [Fault("image-without-label", path, "no label") for path in bare["path"]]
+    without = [*bare["path"], *unlisted]
+    faults = [Fault("image-without-label", path, "no label") for path in without]
     absent = sorted(labelled.keys() - set(images["image"]))
     return faults + [Fault("label-without-image", labelled[name], name) for name in absent]
 
