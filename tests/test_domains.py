@@ -89,7 +89,7 @@ def test_evaluation_measures_on_a_mixtures_parts_and_on_what_files_name(runs, fi
     kept = json.loads((runs / "U-Mixed/0/test/Sequences.json").read_text())
     assert kept["data"]["init_args"]["split_by"] == "group"
     capsys.readouterr()
-    assert main(["evaluate", str(runs), f"--data=[{files}/night.yaml]"]) == 2
+    assert main(["evaluate", str(runs), f"--data={files}/night.yaml"]) == 2
     assert "there are Real-night+dawn_dusk test images already" in capsys.readouterr().err
 
 
@@ -119,14 +119,19 @@ def test_fine_tuning_starts_from_another_runs_best_weights(tiny_root, files, tmp
     assert not torch.equal(before["layers.0.conv.weight"], after["layers.0.conv.weight"])
 
 
-def test_the_report_shows_a_mixture_on_both_domains(runs, tmp_path, monkeypatch):
+def test_the_report_shows_a_mixture_on_both_domains_and_on_what_files_name(
+    runs, files, tmp_path, monkeypatch
+):
     monkeypatch.setattr(reporting, "write_figures", lambda *_: None)  # drawn in test_report
     few = tmp_path / "runs"
     shutil.copytree(runs / "U-Mixed/0", few / "U-Mixed/0")
-    assert main(["report", str(few), f"--out={tmp_path}/out", "--images=8", "--sizes=[32]"]) == 0
+    further = f"--data=[{files}/sequences.yaml, {files}/night.yaml]"
+    options = [f"--out={tmp_path}/out", "--images=4", "--sizes=[32]", further]
+    assert main(["report", str(few), *options]) == 0
     text = (tmp_path / "out/tables/table_2.md").read_text()
     assert "U-Mixed" in text
-    assert "Synthetic" in text
+    for domain in ("Real", "Real-night+dawn_dusk", "Sequences", "Synthetic"):
+        assert f" {domain} " in text
     assert "Mixed test images" not in (tmp_path / "out/findings.md").read_text()
 
 

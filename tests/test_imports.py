@@ -28,8 +28,8 @@ MAY_KNOW = {
     "runs": {"detector", "yolov3", "lightning", "torch", "yaml"},
     "comparison": {"analysis", "yolov3", "torch", "pandas", "matplotlib"},
     "survey": {
-        *("labels", "boxes", "yolov3", "data", "analysis"),
-        *("pandas", "matplotlib", "cv2", "yaml", "jsonargparse", "tqdm"),
+        *("labels", "boxes", "yolov3", "data", "analysis", "runs"),
+        *("pandas", "matplotlib", "cv2", "jsonargparse", "tqdm"),
     },
     "callbacks": {
         *("labels", "boxes", "yolov3", "runs", "comparison", "analysis", "torch", "lightning"),

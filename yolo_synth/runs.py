@@ -205,13 +205,13 @@ def read_data(path: str | Path) -> Config:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; try experiments/data/bdd100k.yaml")
     try:
-        config = yaml.safe_load(Path(path).read_text())
-    except yaml.YAMLError as error:
+        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(config, dict) or "class_path" not in config:
         raise ValueError(
-            f"{path}: names no data set; it should have class_path and init_args, as "
-            "experiments/data/bdd100k.yaml has"
+            f"{path}: names no data set: class_path is missing; write one as in "
+            "experiments/data/bdd100k.yaml"
         )
     return config
 

@@ -17,7 +17,7 @@ from yolo_synth.runs import METRICS, Config, Run, data_module, find_runs, read_d
 from yolo_synth.yolov3 import detections
 
 
-def evaluate(folder: str, batch_size: int = 16, data: tuple[str, ...] = ()) -> None:
+def evaluate(folder: str, batch_size: int = 16, data: str | tuple[str, ...] = ()) -> None:
     """Measure every finished run on every domain's test images and print the paper's Table 2.
 
     The domains are those that the runs were trained on; a mixture has those of its parts. A result is
@@ -27,7 +27,8 @@ def evaluate(folder: str, batch_size: int = 16, data: tuple[str, ...] = ()) -> N
     Args:
         folder: Folder of run folders.
         batch_size: Images per batch.
-        data: Files that name further test images, as [experiments/data/bdd100k_night.yaml].
+        data: File that names further test images, as experiments/data/bdd100k_night.yaml, or several,
+            as [FILE, FILE].
     """
     finished = [run for run in find_runs(folder) if run.finished]
     if not finished:
@@ -45,7 +46,7 @@ def evaluate(folder: str, batch_size: int = 16, data: tuple[str, ...] = ()) -> N
 
 
 def evaluation_table(
-    finished: Sequence[Run], batch_size: int = 16, data: Sequence[str] = ()
+    finished: Sequence[Run], batch_size: int = 16, data: str | Sequence[str] = ()
 ) -> pd.DataFrame:
     """Return a row per run and domain: model, seed, domain, map50, map and map50 of each class."""
     domains = domain_data(finished, data)
@@ -57,7 +58,7 @@ def evaluation_table(
     return pd.DataFrame(rows)
 
 
-def domain_data(finished: Sequence[Run], files: Sequence[str] = ()) -> dict[str, Config]:
+def domain_data(finished: Sequence[Run], files: str | Sequence[str] = ()) -> dict[str, Config]:
     """Return the data configuration of each domain that runs were trained on, and of further ones.
 
     Runs from several machines name several folders: it is the first one that is here, or else the
@@ -65,7 +66,7 @@ def domain_data(finished: Sequence[Run], files: Sequence[str] = ()) -> dict[str,
 
     Args:
         finished: The runs.
-        files: Files that name further data sets.
+        files: File that names a further data set, or several.
 
     Raises:
         ValueError: If a file's domain is called like another one.
@@ -75,7 +76,7 @@ def domain_data(finished: Sequence[Run], files: Sequence[str] = ()) -> dict[str,
         for domain, data in run.test_domains.items():
             if domain not in found or (not _is_here(found[domain]) and _is_here(data)):
                 found[domain] = data
-    for file in files:
+    for file in (files,) if isinstance(files, str) else files:
         for domain, data in test_domains(read_data(file)).items():
             if domain in found:
                 raise ValueError(

@@ -39,7 +39,7 @@ def report(
     out: str = "report",
     images: int = 200,
     sizes: tuple[int, ...] = (32, 64, 128),
-    data: tuple[str, ...] = (),
+    data: str | tuple[str, ...] = (),
 ) -> None:
     """Write the paper's tables and figures for a folder of runs, and what the paper lacks.
 
@@ -53,7 +53,8 @@ def report(
         images: How many test images of each domain to show to the networks.
         sizes: Sides of the images for the similarities, in pixels, multiples of 32. The paper has 32,
             64 and 128; 416 is possible and slow.
-        data: Files that name further test images, as [experiments/data/bdd100k_night.yaml].
+        data: File that names further test images, as experiments/data/bdd100k_night.yaml, or several,
+            as [FILE, FILE].
     """
     if images < INTERVAL_IMAGES:
         raise ValueError(f"--images is at least {INTERVAL_IMAGES}, not {images}")
@@ -67,7 +68,7 @@ def report(
 
 
 def make_report(
-    root: str, out: Path, images: int, sizes: Sequence[int], data: Sequence[str] = ()
+    root: str, out: Path, images: int, sizes: Sequence[int], data: str | Sequence[str] = ()
 ) -> Report:
     """Compute what is missing, write all but the page into `out` and return what the page shows."""
     runs, notes = sound_runs(root)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
-import yaml
 from jsonargparse import ArgumentParser
 
 from yolo_synth.data.annotations import SPLITS
 from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.runs import read_data
 
 UNUSED: Final = "unused"
 """What images are called here that stand in no list."""
@@ -23,18 +23,7 @@ def open_data(file: str | Path) -> DetectionData:
         FileNotFoundError: If there is no such file, or no folder at its `root`.
         ValueError: If it names no data module, or an option that this one has not.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise FileNotFoundError(f"{file}: no such file; try experiments/data/bdd100k.yaml")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(config, dict) or "class_path" not in config:
-        raise ValueError(
-            f"{file}: names no data set: class_path is missing; write one as in "
-            "experiments/data/bdd100k.yaml"
-        )
+    config = read_data(file)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(DetectionData, "data", required=True)
     try:
