@@ -27,6 +27,7 @@ from yolo_synth.analysis.grams import Gram, GramFolder, fingerprint, gram_bytes,
 from yolo_synth.analysis.hooks import LayerChoice, Part, catch, find_outputs, pack
 from yolo_synth.analysis.layers import Planned, read_layers
 from yolo_synth.analysis.plan import LEAST_GROUP, DoesNotFitError, make_plan, most_images
+from yolo_synth.analysis.precision import full_float32
 
 MEMORY: Final = 2 * 2**30
 """Bytes that layers' outputs take at most, by default; 200 images of 416x416 need 1.3 GiB."""
@@ -36,6 +37,7 @@ DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Precision = Literal["float32", "bfloat16"]
 
 
+@full_float32()
 @torch.inference_mode()
 def gram_matrices(
     network: nn.Module,
@@ -57,7 +59,8 @@ def gram_matrices(
         memory: As in `each_layer`. Of a network with a plan, more images than fit are run in blocks,
             two blocks at a time until each has been with each, so that every image passes several
             times; a warning says how often. The result is not counted.
-        precision: Of the layers' outputs and of the products; their sums are float64.
+        precision: Of the layers' outputs and of the products, whatever PyTorch is set to do with
+            float32; their sums are float64.
         folder: Keeps each matrix as soon as it is done. What is there already, of the same network
             and images, is not computed again.
         progress: Called with the share of the features done, up to 1.
@@ -212,7 +215,8 @@ def each_layer(
             has a choice that stands for no module that runs, or for one that does not return
             floating numbers for each image.
     """
-    yield from _prepare(network, images, layers, memory, precision, len(images)).pieces
+    with full_float32():
+        yield from _prepare(network, images, layers, memory, precision, len(images)).pieces
 
 
 def layer_names(

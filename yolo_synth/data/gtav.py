@@ -210,7 +210,9 @@ def _images(listings: Sequence[Listing], root: Path) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image": [f"{_stem(name)}.jpg" for inner in names for name in inner],
-            "path": [f"{a}/{name}" for a, inner in zip(above, names, strict=True) for name in inner],
+            "path": [
+                f"{a}/{name}" for a, inner in zip(above, names, strict=True) for name in inner
+            ],
             "width": sizes[:, 0],
             "height": sizes[:, 1],
             "group": np.repeat([listing.folder.name for listing in listings], counts),
