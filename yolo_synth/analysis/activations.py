@@ -89,29 +89,29 @@ def gram_matrices(
     store = (
         GramFolder(folder, fingerprint(network, images, precision, run.names)) if folder else None
     )
-    done = store.load() if store else {}
+    result = torch.empty(len(run.names), len(images), len(images), dtype=torch.float64)
+    done = store.load_into(result) if store else set()
     sums: dict[int, Gram] = {}
     features = [0] * len(run.names)
     for layer, chunks in run.pieces if len(done) < len(run.names) else ():
         features[layer] += chunks[0][0].numel()
-        complete = features[layer] == run.features[layer]
         factor, sources = run.gram_sources[layer]
         if layer not in done and not factor:
             gram = sums.setdefault(
                 layer, Gram(len(images), run.names[layer], chunks[0].device, group)
             )
             gram.add(chunks)
-        if layer not in done and complete:
-            done[layer] = (
-                factor * torch.stack([done[source] for source in sources]).sum(0)
-                if factor
-                else sums.pop(layer).matrix()
-            )
+        if layer not in done and features[layer] == run.features[layer]:
+            done.add(layer)
+            if factor:
+                torch.sum(result[list(sources)], 0, out=result[layer]).mul_(factor)
+            else:
+                result[layer] = sums.pop(layer).matrix()
             if store and (group is None or group.rank() == 0):
-                store.save(layer, done[layer])
+                store.save(layer, result[layer])
         if progress is not None:
             progress(sum(features) / sum(run.features))
-    return torch.stack([done[layer] for layer in range(len(run.names))])
+    return result
 
 
 def _blocks(
@@ -152,10 +152,9 @@ def _block_by_block(
     writes = folder is not None and (group is None or group.rank() == 0)
     origin = fingerprint(network, images, precision, names)
     store = GramFolder(folder, origin) if folder else None
-    done = store.load() if store else {}
-    if len(done) == len(names):
-        return torch.stack([done[layer] for layer in range(len(names))])
     result = torch.empty(len(names), len(images), len(images), dtype=torch.float64)
+    if store and len(store.load_into(result)) == len(names):
+        return result
     pairs = list(combinations(range(len(blocks)), 2))
     for number, (i, j) in enumerate(pairs):
         both = torch.cat([blocks[i], blocks[j]])
