@@ -255,7 +255,11 @@ def load_grams(folder: Path) -> tuple[Tensor, Fingerprint]:
             f"{folder} lacks {len(missing)} of {len(files)} Gram matrices, {missing[0]} first: "
             "compute them again with the same folder"
         )
-    return torch.from_numpy(np.stack([np.load(file) for file in files])), origin
+    images = origin["shape"][0]
+    grams = torch.empty(len(files), images, images, dtype=torch.float64)
+    for file, target in zip(files, grams, strict=True):
+        target.copy_(torch.from_numpy(np.load(file)))
+    return grams, origin
 
 
 def _fingerprint_file(folder: Path) -> Path:
