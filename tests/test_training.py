@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 import wandb_log
 from helpers import equal, fit, fit_arguments, layers, weights
 
@@ -169,3 +170,32 @@ def test_predictions_are_boxes_in_the_original_pixels(tiny_root, tmp_path, u_rea
     assert set(table["image"]) <= set(names)
     assert table["x2"].max() > 64  # native images are wider than the network's input
     assert table["score"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("verb", "checkpoint", "options", "message"),
+    [
+        ("test", "damaged.ckpt", (), "not a checkpoint, or a damaged one"),
+        ("predict", "damaged.ckpt", (), "not a checkpoint, or a damaged one"),
+        ("fit", "damaged.ckpt", (), "not a checkpoint, or a damaged one"),
+        ("fit", "best.ckpt", (), "holds weights alone"),
+        ("validate", "best.ckpt", ("--model.width=0.125",), "a YOLOv3 of width 0.125"),
+        ("fit", "last.ckpt", ("--model.width=0.125",), "a YOLOv3 of width 0.125"),
+        ("predict", "best.ckpt", ("--trainer.accelerator=gpu",), "gpu"),
+    ],
+)
+def test_a_checkpoint_that_does_not_serve_is_answered_in_one_line(
+    tiny_root, tmp_path, u_real, capsys, verb, checkpoint, options, message
+):
+    if "gpu" in message and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    file = tmp_path / checkpoint
+    file.write_bytes((u_real / checkpoint.replace("damaged", "best")).read_bytes())
+    if "damaged" in checkpoint:
+        file.write_bytes(file.read_bytes()[:-1000])
+    fit = fit_arguments(tiny_root, tmp_path / "runs", "BDD100K", *options, f"--ckpt_path={file}")
+    assert main([verb, *fit[1:]]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line.lower()]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not (tmp_path / "runs").exists()

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info
@@ -25,7 +26,7 @@ from yolo_synth.callbacks.record import RecordRun, SaveConfig, finish, loggers
 from yolo_synth.callbacks.similarity import Similarity
 from yolo_synth.data.datamodule import DetectionData
 from yolo_synth.data.tiny import write_tiny
-from yolo_synth.detector import Detector
+from yolo_synth.detector import Detector, load_checkpoint, read_checkpoint
 from yolo_synth.study.compare import compare_runs
 from yolo_synth.study.convert import convert
 from yolo_synth.study.demo import demo
@@ -47,6 +48,9 @@ TRAINER_VERBS: Final = {
     "test": "measure a checkpoint on the test images",
     "predict": "detect objects in the test images",
 }
+
+_FOUND_BY_LIGHTNING: Final = ("best", "last", "hpc")
+"""What a checkpoint may be called instead of by its path."""
 
 Verb = Callable[..., int | None]
 """A verb may return the exit code of what it found; None is 0."""
@@ -117,6 +121,19 @@ class TrainingCLI(LightningCLI):
                 "checkpoint.enable_version_counter": False,
             }
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
+        """Parse the command line, and read the checkpoint that it names before Lightning does."""
+        super().parse_arguments(parser, args)
+        verb = self.config.subcommand
+        path = self.config[verb].ckpt_path
+        if path is None or path in _FOUND_BY_LIGHTNING:
+            return
+        if "optimizer_states" not in read_checkpoint(Path(path)) and verb == "fit":
+            raise ValueError(
+                f"{path}: holds weights alone, so no training can go on from it: name {runs.LAST}, or "
+                "start a new training from these weights with --model.weights"
+            )
 
     def before_instantiate_classes(self) -> None:
         """Say where the run goes, and go on with a run that was cut off there."""
@@ -195,8 +212,17 @@ class TrainingCLI(LightningCLI):
         rank_zero_info(f"{folder}: going on from its last checkpoint")
         return str(last)
 
+    def before_validate(self) -> None:
+        """See that the checkpoint fits the network."""
+        path = self.config[self.subcommand].ckpt_path
+        if path is not None and path not in _FOUND_BY_LIGHTNING:
+            load_checkpoint(self.model.network, Path(path))
+
+    before_test = before_predict = before_validate
+
     def before_fit(self) -> None:
         """Read what the run needs before anything is written: bad input leaves nothing behind."""
+        self.before_validate()
         self.datamodule.names("train")
         self.datamodule.skip_unreadable()
         self.config_init["fit"].similarity.check_reference()
@@ -272,7 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _show_progress_notes()
     try:
         return _run(arguments)
-    except (ValueError, FileNotFoundError, ArgumentError) as error:
+    except (ValueError, FileNotFoundError, ArgumentError, MisconfigurationException) as error:
         if os.environ.get("YOLO_SYNTH_TRACEBACK"):
             raise
         print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)  # noqa: T201

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -182,20 +182,33 @@ def load_checkpoint(network: YOLOv3, path: Path) -> None:
     Raises:
         ValueError: If the file is no such checkpoint, or of a network of another width or class count.
     """
+    state = read_checkpoint(path)["state_dict"]
     prefix = "network."
+    weights = {
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+    }
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path}: not a checkpoint of a YOLOv3 of width {network.width:g} with "
+            f"{network.num_classes} classes; give the file, model.width and model.num_classes of one run"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what Lightning keeps in a checkpoint; its `state_dict` holds the weights.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, or damaged.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; check the path")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        weights = {
-            name.removeprefix(prefix): value
-            for name, value in state.items()
-            if name.startswith(prefix)
-        }
-        network.load_state_dict(weights)
-    except Exception as error:  # pickle, zip and shape errors have no common class
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path}: not a checkpoint of a YOLOv3 of width {network.width} with "
-            f"{network.num_classes} classes ({reason}); give the file and model.width of one run"
-        ) from error
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle's and zip's errors have no common class
+        raise ValueError(f"{path}: not a checkpoint, or a damaged one; name another") from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise ValueError(f"{path}: not a checkpoint of yolo-synth fit; name one like best.ckpt")
+    return content

@@ -138,6 +138,36 @@ def test_groups_of_images_do_not_matter(network, monkeypatch):
     assert relative_error(together[:, 5:6, 5:6], alone) < 1e-5
 
 
+class Watcher(nn.Module):
+    """A layer that notes how PyTorch is set to multiply while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        backends = torch.backends
+        self.seen += [backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision]
+        return x * 2
+
+
+def test_float32_is_float32_whatever_training_is_set_to():
+    layer = Watcher()
+    network = nn.Module()
+    network.layers, network.sources = nn.ModuleList([layer]), [(-1,)]
+    torch.set_float32_matmul_precision("medium")
+    try:
+        gram_matrices(network, pictures(3, 8, 8))
+        for _ in each_layer(network, pictures(3, 8, 8)):
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+        assert layer.seen
+        assert set(layer.seen) == {"ieee"}
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.cudnn.conv.fp32_precision == "tf32"  # PyTorch's default
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_few_images(network, n):
     images = pictures(n, 32, 32)

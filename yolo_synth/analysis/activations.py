@@ -27,6 +27,7 @@ from yolo_synth.analysis.grams import Gram, GramFolder, fingerprint, gram_bytes,
 from yolo_synth.analysis.hooks import LayerChoice, Part, catch, find_outputs, pack
 from yolo_synth.analysis.layers import Planned, read_layers
 from yolo_synth.analysis.plan import LEAST_GROUP, DoesNotFitError, make_plan, most_images
+from yolo_synth.analysis.precision import full_float32
 
 MEMORY: Final = 2 * 2**30
 """Bytes that layers' outputs take at most, by default; 200 images of 416x416 need 1.3 GiB."""
@@ -36,6 +37,7 @@ DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Precision = Literal["float32", "bfloat16"]
 
 
+@full_float32()
 @torch.inference_mode()
 def gram_matrices(
     network: nn.Module,
@@ -57,7 +59,8 @@ def gram_matrices(
         memory: As in `each_layer`. Of a network with a plan, more images than fit are run in blocks,
             two blocks at a time until each has been with each, so that every image passes several
             times; a warning says how often. The result is not counted.
-        precision: Of the layers' outputs and of the products; their sums are float64.
+        precision: Of the layers' outputs and of the products, whatever PyTorch is set to do with
+            float32; their sums are float64.
         folder: Keeps each matrix as soon as it is done. What is there already, of the same network
             and images, is not computed again.
         progress: Called with the share of the features done, up to 1.
@@ -86,29 +89,29 @@ def gram_matrices(
     store = (
         GramFolder(folder, fingerprint(network, images, precision, run.names)) if folder else None
     )
-    done = store.load() if store else {}
+    result = torch.empty(len(run.names), len(images), len(images), dtype=torch.float64)
+    done = store.load_into(result) if store else set()
     sums: dict[int, Gram] = {}
     features = [0] * len(run.names)
     for layer, chunks in run.pieces if len(done) < len(run.names) else ():
         features[layer] += chunks[0][0].numel()
-        complete = features[layer] == run.features[layer]
         factor, sources = run.gram_sources[layer]
         if layer not in done and not factor:
             gram = sums.setdefault(
                 layer, Gram(len(images), run.names[layer], chunks[0].device, group)
             )
             gram.add(chunks)
-        if layer not in done and complete:
-            done[layer] = (
-                factor * torch.stack([done[source] for source in sources]).sum(0)
-                if factor
-                else sums.pop(layer).matrix()
-            )
+        if layer not in done and features[layer] == run.features[layer]:
+            done.add(layer)
+            if factor:
+                torch.sum(result[list(sources)], 0, out=result[layer]).mul_(factor)
+            else:
+                result[layer] = sums.pop(layer).matrix()
             if store and (group is None or group.rank() == 0):
-                store.save(layer, done[layer])
+                store.save(layer, result[layer])
         if progress is not None:
             progress(sum(features) / sum(run.features))
-    return torch.stack([done[layer] for layer in range(len(run.names))])
+    return result
 
 
 def _blocks(
@@ -149,10 +152,9 @@ def _block_by_block(
     writes = folder is not None and (group is None or group.rank() == 0)
     origin = fingerprint(network, images, precision, names)
     store = GramFolder(folder, origin) if folder else None
-    done = store.load() if store else {}
-    if len(done) == len(names):
-        return torch.stack([done[layer] for layer in range(len(names))])
     result = torch.empty(len(names), len(images), len(images), dtype=torch.float64)
+    if store and len(store.load_into(result)) == len(names):
+        return result
     pairs = list(combinations(range(len(blocks)), 2))
     for number, (i, j) in enumerate(pairs):
         both = torch.cat([blocks[i], blocks[j]])
@@ -212,7 +214,8 @@ def each_layer(
             has a choice that stands for no module that runs, or for one that does not return
             floating numbers for each image.
     """
-    yield from _prepare(network, images, layers, memory, precision, len(images)).pieces
+    with full_float32():
+        yield from _prepare(network, images, layers, memory, precision, len(images)).pieces
 
 
 def layer_names(

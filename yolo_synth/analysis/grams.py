@@ -228,13 +228,13 @@ class GramFolder:
         np.save(content, matrix.numpy())
         _write(_layer_file(self.folder, layer), content.getvalue())
 
-    def load(self) -> dict[int, Tensor]:
-        """Return the matrices that are there, by layer."""
-        layers = range(len(_read_fingerprint(self.folder)["layers"]))
-        files = {layer: _layer_file(self.folder, layer) for layer in layers}
-        return {
-            layer: torch.from_numpy(np.load(file)) for layer, file in files.items() if file.exists()
-        }
+    def load_into(self, grams: Tensor) -> set[int]:
+        """Copy the matrices that are there into float64 [layers, n, n]; return which they are."""
+        files = {layer: _layer_file(self.folder, layer) for layer in range(len(grams))}
+        there = {layer for layer, file in files.items() if file.exists()}
+        for layer in there:
+            grams[layer] = torch.from_numpy(np.load(files[layer]))
+        return there
 
 
 def load_grams(folder: Path) -> tuple[Tensor, Fingerprint]:
@@ -255,7 +255,11 @@ def load_grams(folder: Path) -> tuple[Tensor, Fingerprint]:
             f"{folder} lacks {len(missing)} of {len(files)} Gram matrices, {missing[0]} first: "
             "compute them again with the same folder"
         )
-    return torch.from_numpy(np.stack([np.load(file) for file in files])), origin
+    images = origin["shape"][0]
+    grams = torch.empty(len(files), images, images, dtype=torch.float64)
+    for file, target in zip(files, grams, strict=True):
+        target.copy_(torch.from_numpy(np.load(file)))
+    return grams, origin
 
 
 def _fingerprint_file(folder: Path) -> Path:

@@ -107,7 +107,10 @@ def normalized(grams: Tensor, debiased: bool) -> Tensor:
     One layer at a time, which stays in the processor's cache: three times as fast as all at once.
     """
     project = u_center if debiased else center
-    return torch.stack([unit(project(layer)) for layer in checked(grams)])
+    result = torch.empty_like(grams, dtype=torch.float64)
+    for layer, target in zip(checked(grams), result, strict=True):
+        target.copy_(unit(project(layer)))
+    return result
 
 
 def deconfound(grams: Tensor, initial: Tensor) -> Tensor:

@@ -400,14 +400,13 @@ class DetectionData(LightningDataModule):
 
     @rank_zero_only
     def _log_counts(self) -> None:
-        used = kept(self.table)
         for split in SPLITS:
-            names = self.names(split)
-            labels = used.loc[used["image"].isin(names), "label"]
-            boxes = np.bincount(labels, minlength=len(CLASSES))
-            per_class = ", ".join(f"{n} {name}" for name, n in zip(CLASSES, boxes, strict=True))
+            dataset = self.dataset(split)
+            boxes = zip(CLASSES, dataset.boxes_of_each_class(), strict=True)
             log.info(
-                "%s %s: %d images; boxes: %s", type(self).__name__, split, len(names), per_class
+                "%s %s: %d images; boxes: %s",
+                *(type(self).__name__, split, len(dataset)),
+                ", ".join(f"{count} {name}" for name, count in boxes),
             )
         self._log_shared_groups()
         counts = count_dropped(self.table)
@@ -668,10 +667,11 @@ class ImageDataset(Dataset[Sample]):
         self.resize: Resize = resize
         self.augmentation = augmentation
         self._read = read if cache is None else cache.read
-        images = table.drop_duplicates("image").set_index("image").loc[list(names)]
+        images = table[["image", "path", "width", "height"]].drop_duplicates("image")
+        images = images.set_index("image").loc[list(names)]
         self._paths = images["path"].to_numpy(dtype=np.str_)
         self._sizes: NDArray[np.int32] = images[["width", "height"]].to_numpy(np.int32)
-        boxes = kept(table)
+        boxes = kept(table[["image", "label", "dropped", *EDGES]])
         image = images.index.get_indexer(pd.Index(boxes["image"]))
         order = np.argsort(image, kind="stable")[np.count_nonzero(image < 0) :]
         counts = np.bincount(image[order], minlength=len(names))
@@ -690,6 +690,11 @@ class ImageDataset(Dataset[Sample]):
         others = generator.integers(len(self), size=3).tolist() if self.augmentation.mosaic else []
         pictures = [self.picture(number) for number in (index, *others)]
         return self.augmentation.sample(pictures, self.size, generator)
+
+    def boxes_of_each_class(self) -> list[int]:
+        """Count the boxes of each of `labels.CLASSES`."""
+        counts: list[int] = np.bincount(self._labels, minlength=len(CLASSES)).tolist()
+        return counts
 
     def picture(self, index: int) -> Picture:
         """Return an image at its size in the network input, without padding, and its boxes."""
