@@ -79,7 +79,7 @@ def our_dataset(folder: Path, kind: str, cache: Path | None = None, copies: int 
 
     from yolo_synth.data.annotations import box_table
     from yolo_synth.data.cache import ImageCache
-    from yolo_synth.data.datamodule import ImageDataset
+    from yolo_synth.data.dataset import ImageDataset
     from yolo_synth.data.images import Augmentation
 
     files = sorted((folder / "images").iterdir())
@@ -172,7 +172,7 @@ def worker_memory(folder: Path, epochs: int) -> tuple[int, list[float]]:
     """Train on nothing with two workers; the number of images named and the greater MiB of its own."""
     from torch.utils.data import DataLoader, RandomSampler
 
-    from yolo_synth.data.datamodule import collate
+    from yolo_synth.data.dataset import collate
     from yolo_synth.data.images import use_one_thread
 
     dataset = our_dataset(folder, "light", copies=100_000 // len(list(folder.glob("images/*"))))

@@ -33,6 +33,11 @@ def files(tiny_root, tmp_path_factory):
         ("mixed", "Mixed", {"parts": parts, "shares": {"real": 1, "synthetic": 2}, **common}),
         ("night", "BDD100K", night),
         ("sequences", "GTAV", other),
+        (
+            "shuffled",
+            "BDD100K",
+            real | common | {"splits": None, "split_by": "image", "domain": "Shuffled"},
+        ),
     ):
         text = yaml.dump({"class_path": f"yolo_synth.{kind}", "init_args": settings})
         (folder / f"{name}.yaml").write_text(text)
@@ -125,12 +130,12 @@ def test_the_report_shows_a_mixture_on_both_domains_and_on_what_files_name(
     monkeypatch.setattr(reporting, "write_figures", lambda *_: None)  # drawn in test_report
     few = tmp_path / "runs"
     shutil.copytree(runs / "U-Mixed/0", few / "U-Mixed/0")
-    further = f"--data=[{files}/sequences.yaml, {files}/night.yaml]"
-    options = [f"--out={tmp_path}/out", "--images=4", "--sizes=[32]", further]
+    further = f"--data=[{files}/sequences.yaml, {files}/shuffled.yaml]"
+    options = [f"--out={tmp_path}/out", "--images=6", "--sizes=[32]", further]
     assert main(["report", str(few), *options]) == 0
     text = (tmp_path / "out/tables/table_2.md").read_text()
     assert "U-Mixed" in text
-    for domain in ("Real", "Real-night+dawn_dusk", "Sequences", "Synthetic"):
+    for domain in ("Real", "Sequences", "Shuffled", "Synthetic"):
         assert f" {domain} " in text
     assert "Mixed test images" not in (tmp_path / "out/findings.md").read_text()
 

@@ -14,7 +14,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from yolo_synth.data.annotations import box_table, drop_hood
-from yolo_synth.data.datamodule import BDD100K, GTAV, ImageDataset, TrainSampler, collate
+from yolo_synth.data.datamodule import BDD100K, GTAV
+from yolo_synth.data.dataset import ImageDataset, TrainSampler, collate
 from yolo_synth.labels import BDD100K_LABELS
 
 NUM_IMAGES = 20

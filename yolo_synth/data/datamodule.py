@@ -13,7 +13,7 @@ import logging
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,35 +23,28 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.utilities import rank_zero_only
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
+from torch.utils.data import DataLoader, DistributedSampler
 
-from yolo_synth.boxes import Resize, Target, place
+from yolo_synth.boxes import Resize
 from yolo_synth.data.annotations import (
     COLUMNS,
-    EDGES,
     SPLITS,
     count_dropped,
     drop_hood,
     drop_small,
     image_size,
-    kept,
     random_split,
     read_split,
 )
 from yolo_synth.data.bdd100k import bdd100k_frames, read_bdd100k
 from yolo_synth.data.cache import ImageCache
 from yolo_synth.data.coco import coco_entries, read_with_splits, unlisted_images
+from yolo_synth.data.dataset import Batch, ImageDataset, TrainSampler, collate
 from yolo_synth.data.gtav import Columns, gtav_box_files, read_gtav
 from yolo_synth.data.images import (
     Augmentation,
-    ImageError,
-    Picture,
     Sample,
-    centred,
-    read,
-    shrink_boxes,
     use_one_thread,
 )
 from yolo_synth.data.splits import (
@@ -68,7 +61,6 @@ from yolo_synth.data.unreadable import unreadable
 from yolo_synth.data.yolo import read_yolo, yolo_label_files
 from yolo_synth.labels import CLASSES
 
-Batch = tuple[Tensor, list[Target]]
 SplitBy = Literal["image", "group", "part"]
 
 log = logging.getLogger(__name__)
@@ -632,144 +624,6 @@ class YOLO(MappedData):
     def labelled(self) -> Mapping[str, str]:
         """Say which images have a label file."""
         return yolo_label_files(self.root)
-
-
-class ImageDataset(Dataset[Sample]):
-    """Hold a split's files and boxes in a few arrays, and load an image when it is asked for.
-
-    `dataset[i]` is image i as it is, `dataset[i, seed]` is image i augmented as the seed says.
-    Arrays rather than Python objects, so that worker processes share their memory.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        table: pd.DataFrame,
-        names: Sequence[str],
-        size: int,
-        resize: Resize,
-        augmentation: Augmentation | None = None,
-        cache: ImageCache | None = None,
-    ) -> None:
-        """Gather what the table knows of some images.
-
-        Args:
-            root: Folder that the table's paths start from.
-            table: A box table; only its `kept` boxes are served.
-            names: Images, each of which the table has.
-            size: Side of the network input, in pixels.
-            resize: `letterbox` or `stretch`.
-            augmentation: Applied to `dataset[i, seed]`, if given.
-            cache: Keeps the images once they are decoded, if given.
-        """
-        self.root = root
-        self.size = size
-        self.resize: Resize = resize
-        self.augmentation = augmentation
-        self._read = read if cache is None else cache.read
-        images = table[["image", "path", "width", "height"]].drop_duplicates("image")
-        images = images.set_index("image").loc[list(names)]
-        self._paths = images["path"].to_numpy(dtype=np.str_)
-        self._sizes: NDArray[np.int32] = images[["width", "height"]].to_numpy(np.int32)
-        boxes = kept(table[["image", "label", "dropped", *EDGES]])
-        image = images.index.get_indexer(pd.Index(boxes["image"]))
-        order = np.argsort(image, kind="stable")[np.count_nonzero(image < 0) :]
-        counts = np.bincount(image[order], minlength=len(names))
-        self._offsets = np.concatenate([[0], np.cumsum(counts)])
-        self._boxes: NDArray[np.float32] = boxes[EDGES].to_numpy(np.float32)[order]
-        self._labels: NDArray[np.int64] = boxes["label"].to_numpy(np.int64)[order]
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
-        index, seed = key if isinstance(key, tuple) else (key, None)
-        if seed is None or self.augmentation is None:
-            return centred(self.picture(index), self.size)
-        generator = np.random.default_rng(seed)
-        others = generator.integers(len(self), size=3).tolist() if self.augmentation.mosaic else []
-        pictures = [self.picture(number) for number in (index, *others)]
-        return self.augmentation.sample(pictures, self.size, generator)
-
-    def boxes_of_each_class(self) -> list[int]:
-        """Count the boxes of each of `labels.CLASSES`."""
-        counts: list[int] = np.bincount(self._labels, minlength=len(CLASSES)).tolist()
-        return counts
-
-    def picture(self, index: int) -> Picture:
-        """Return an image at its size in the network input, without padding, and its boxes."""
-        rows = slice(self._offsets[index], self._offsets[index + 1])
-        width, height = self._sizes[index].tolist()
-        path = self.root / self._paths[index]
-        if not width:
-            raise ImageError(f"{path} is not an image that can be read; fetch it anew")
-        placement = place(width, height, self.size, self.resize)
-        pixels = self._read(path, width, height, placement)
-        return Picture(pixels, shrink_boxes(self._boxes[rows], placement), self._labels[rows])
-
-
-class TrainSampler(DistributedSampler[Any]):
-    """Shuffle training images and give each a seed, the same on every rank.
-
-    Yields `(index, seed)`, a rank its share of them. Order and seeds depend on the run's seed and
-    the epoch. Every rank gets as many: if the images cannot be shared evenly, the first ones of the
-    epoch come twice. Being a DistributedSampler, it is left in place by Lightning and told the
-    epoch, after a resume too.
-    """
-
-    def __init__(
-        self,
-        length: int,
-        num_replicas: int = 1,
-        rank: int = 0,
-        seed: int = 0,
-        drawn: int | None = None,
-    ) -> None:
-        """Shuffle `range(length)` for one of `num_replicas` ranks; an epoch has all, or `drawn`."""
-        images = range(length if drawn is None else drawn)
-        super().__init__(images, num_replicas, rank, seed=seed)  # type: ignore[arg-type]
-        self.length = length
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        order = np.resize(self.order(generator), self.total_size)
-        seeds = generator.integers(2**32, size=self.length)
-        for index in order[self.rank :: self.num_replicas].tolist():
-            yield index, int(seeds[index])
-
-    def order(self, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Draw an epoch's images, in order, by their number in the data set."""
-        return generator.permutation(self.length)
-
-
-class _Packed(list[Target]):
-    """Targets that travel from a worker as two arrays, and arrive as a plain list.
-
-    Tensors would travel as one open file each, and with large batches the process runs out of them.
-    """
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        counts = [len(target["labels"]) for target in self]
-        boxes = torch.cat([target["boxes"] for target in self]).numpy()
-        labels = torch.cat([target["labels"] for target in self]).numpy()
-        return _unpack, (boxes, labels, counts)
-
-
-def _unpack(
-    boxes: NDArray[np.float32], labels: NDArray[np.int64], counts: list[int]
-) -> list[Target]:
-    cuts = np.cumsum(counts)[:-1]
-    return [
-        {"boxes": torch.from_numpy(of_image), "labels": torch.from_numpy(kinds)}
-        for of_image, kinds in zip(np.split(boxes, cuts), np.split(labels, cuts), strict=True)
-    ]
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Make a batch: images stacked to uint8 [B, 3, S, S], targets in a list."""
-    # default_collate stacks right into the memory that a worker shares.
-    images: Tensor = default_collate([image for image, _ in samples])
-    return images, _Packed(target for _, target in samples)
 
 
 def _global_seed() -> int:

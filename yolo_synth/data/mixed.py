@@ -14,7 +14,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from yolo_synth.data.annotations import COLUMNS, SPLITS
-from yolo_synth.data.datamodule import DetectionData, TrainSampler, log
+from yolo_synth.data.datamodule import DetectionData, log
+from yolo_synth.data.dataset import TrainSampler
 
 
 class Mixed(DetectionData):
