@@ -18,8 +18,8 @@ from torch import Tensor, nn
 SLICE_BYTES: Final = 5 * 2**20
 """Features of all images that are multiplied at once: they stay in a processor's cache."""
 
-BLOCK_IMAGES: Final = 100
-"""Side of the blocks of a Gram matrix; those above the diagonal are not computed."""
+BLOCK_IMAGES: Final = 64
+"""Columns of a Gram matrix that are computed at once, from the diagonal down."""
 
 
 class Gram:
@@ -89,19 +89,17 @@ class Gram:
             )
 
     def _multiply(self, rows: Sequence[Tensor]) -> None:
-        """Add D D^T of a few features, blocks on and below the diagonal only."""
+        """Add D D^T of a few features, what is far above the diagonal left out."""
         first = rows[0][:1]
         differences = first.new_empty(self.images, first.shape[1])
         sizes = [len(row) for row in rows]
         for target, row in zip(torch.split(differences, sizes), rows, strict=True):
             torch.sub(row, first, out=target)
         differences[:1] = first
-        height = -(-self.images // max(1, round(self.images / BLOCK_IMAGES)))
-        blocks = [_for_product(block) for block in torch.split(differences, height)]
-        for i, lines in enumerate(torch.split(self._sum, height)):
-            for j, target in enumerate(torch.split(lines, height, dim=1)[: i + 1]):
-                product = F.linear(blocks[i], blocks[j])
-                target += product.to_dense() if product.is_mkldnn else product
+        for start in range(0, self.images, BLOCK_IMAGES):
+            block = slice(start, start + BLOCK_IMAGES)
+            product = F.linear(_for_product(differences[start:]), _for_product(differences[block]))
+            self._sum[start:, block] += product.to_dense() if product.is_mkldnn else product
 
     def _gathered(self, rows: Tensor, group: dist.ProcessGroup) -> list[Tensor]:
         """Send features to the process whose turn it is; it returns those of all images."""

@@ -49,11 +49,11 @@ class ConvolutionStripes:
         (rows,) = sources
         conv = self.convolution
         pad, pad_sideways = padding(conv)
-        zeros = rows.new_zeros(*rows.shape[:2], pad, rows.shape[3])
+        zeros = _copied(rows.new_zeros(*rows.shape[:2], pad, rows.shape[3]))
         window = _joined(zeros if self._kept is None else self._kept, rows, *[zeros] * last)
         missing = max(0, reach(conv) - window.shape[2])
         count = 0 if missing else (window.shape[2] - reach(conv)) // conv.stride[0] + 1
-        self._kept = window[:, :, count * conv.stride[0] :].clone()
+        self._kept = _copied(window[:, :, count * conv.stride[0] :])
         output = F.conv2d(
             F.pad(window, (0, 0, 0, missing)) if missing else window,
             conv.weight,
@@ -79,7 +79,7 @@ class RowwiseStripes:
         if self._kept:
             sources = tuple(map(_joined, self._kept, sources))
         count = min(rows.shape[2] for rows in sources)
-        self._kept = tuple(rows[:, :, count:].clone() for rows in sources)
+        self._kept = tuple(_copied(rows[:, :, count:]) for rows in sources)
         return self.module(*(rows[:, :, :count] for rows in sources))  # type: ignore[no-any-return]
 
 
@@ -91,6 +91,11 @@ def reach(convolution: nn.Conv2d) -> int:
 def padding(convolution: nn.Conv2d) -> tuple[int, int]:
     """Return the rows and columns of zeros that the convolution adds on each side."""
     return int(convolution.padding[0]), int(convolution.padding[1])
+
+
+def _copied(rows: Tensor) -> Tensor:
+    """Copy rows with the channels last: joined to rows in another order, all would be copied again."""
+    return rows.clone(memory_format=torch.channels_last)
 
 
 def _joined(*parts: Tensor) -> Tensor:
