@@ -212,17 +212,17 @@ class TrainingCLI(LightningCLI):
         rank_zero_info(f"{folder}: going on from its last checkpoint")
         return str(last)
 
-    def before_validate(self) -> None:
-        """See that the checkpoint fits the network."""
+    def _see_that_the_checkpoint_fits(self) -> None:
+        """Refuse one of another network before anything runs."""
         path = self.config[self.subcommand].ckpt_path
         if path is not None and path not in _FOUND_BY_LIGHTNING:
             load_checkpoint(self.model.network, Path(path))
 
-    before_test = before_predict = before_validate
+    before_validate = before_test = before_predict = _see_that_the_checkpoint_fits
 
     def before_fit(self) -> None:
         """Read what the run needs before anything is written: bad input leaves nothing behind."""
-        self.before_validate()
+        self._see_that_the_checkpoint_fits()
         self.datamodule.names("train")
         self.datamodule.skip_unreadable()
         self.config_init["fit"].similarity.check_reference()

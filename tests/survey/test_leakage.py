@@ -7,7 +7,7 @@ import pytest
 from survey.scenes import picture
 
 from yolo_synth.survey import leakage
-from yolo_synth.survey.leakage import ALIKE, gradients, near_duplicates, shared_groups
+from yolo_synth.survey.leakage import ALIKE, gradients, groups_by_splits, near_duplicates
 from yolo_synth.survey.opening import thumbnail
 
 ORDER = ["train", "valid", "test"]
@@ -87,5 +87,5 @@ def test_groups_are_counted_by_the_splits_they_are_in():
         ],
         columns=["group", "split"],
     )
-    counts = shared_groups(images["group"], images["split"].to_numpy(dtype=np.str_), ORDER)
+    counts = groups_by_splits(images["group"], images["split"].to_numpy(dtype=np.str_), ORDER)
     assert counts.to_dict() == {"train, test": 1, "train": 1, "train, valid, test": 1}

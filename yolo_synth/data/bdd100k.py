@@ -383,19 +383,19 @@ def _raw_frames(stream: BinaryIO, place: str) -> Iterator[list[msgspec.Raw]]:
     a whole list once it is closed; else more of the file is read, at worst all.
     """
     text, done = stream.read(_BLOCK), 0
-    is_object = text.lstrip()[:1] == b"{"
+    if text.lstrip()[:1] == b"{":
+        text += stream.read()
+        yield _decode(partial(msgspec.json.decode, text, type=_Scalabel), place).frames
+        return
     while more := stream.read(max(_BLOCK, len(text))):
         text += more
         ends = list(_BETWEEN_FRAMES.finditer(text, max(0, len(text) - _BLOCK // 8)))
-        if ends and not is_object:
+        if ends:
             with suppress(ValueError):
                 frames = _raw_list(text[: ends[-1].start()] + b"]", place)
                 text, done = b"[" + text[ends[-1].end() :], done + len(frames)
                 yield frames
-    if is_object:
-        yield _decode(partial(msgspec.json.decode, text, type=_Scalabel), place).frames
-    else:
-        yield _raw_list(text, f"{place} from frame {done} on" if done else place)
+    yield _raw_list(text, f"{place} from frame {done} on" if done else place)
 
 
 def _raw_list(text: bytes, place: str) -> list[msgspec.Raw]:

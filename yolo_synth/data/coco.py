@@ -201,7 +201,7 @@ def unlisted_images(
 
 def _find(root: Path, annotations: str | None, images: str | None) -> _Files:
     """Find the JSON files, and list the folders that images may lie in."""
-    parts = find_files(root, annotations)
+    parts = _find_files(root, annotations)
     names = {"." if images is None else images.replace(PART, part): None for part, _ in parts}
     for name in names:
         _check_folder(name)
@@ -246,7 +246,7 @@ def _with_sizes(root: Path, images: pd.DataFrame) -> pd.DataFrame:
     return images
 
 
-def find_files(root: Path, annotations: str | None) -> list[tuple[str, Path]]:
+def _find_files(root: Path, annotations: str | None) -> list[tuple[str, Path]]:
     """Return part ("" for one file of all) and path of the JSON files of a data set.
 
     Raises:

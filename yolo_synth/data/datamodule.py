@@ -177,13 +177,13 @@ class DetectionData(LightningDataModule):
         """The folders that its images lie in."""
         return [self.root]
 
-    def labelled(self) -> Mapping[str, str] | None:
+    @abstractmethod
+    def labelled(self) -> Mapping[str, str]:
         """Say which images the label files speak of, whether there is such an image or not.
 
         Returns:
-            Name of each image → the label file; None if the data set cannot tell.
+            Name of each image → the label file.
         """
-        return None
 
     def unlisted(self) -> list[str]:
         """Return the paths of images that are not in the table because no label file lists them."""

@@ -82,15 +82,13 @@ class Mixed(DetectionData):
         """The folders that the parts' images lie in."""
         return [folder for part in self.sets.values() for folder in part.folders]
 
-    def labelled(self) -> Mapping[str, str] | None:
-        """Say which images the parts' label files speak of; None if one of them cannot tell."""
-        found: dict[str, str] = {}
-        for name, part in self.sets.items():
-            of_part = part.labelled()
-            if of_part is None:
-                return None
-            found |= {f"{name}/{image}": file for image, file in of_part.items()}
-        return found
+    def labelled(self) -> Mapping[str, str]:
+        """Say which images the parts' label files speak of."""
+        return {
+            f"{name}/{image}": file
+            for name, part in self.sets.items()
+            for image, file in part.labelled().items()
+        }
 
     def unlisted(self) -> list[str]:
         """Return the paths of the parts' images that no label file lists."""

@@ -22,7 +22,7 @@ from yolo_synth.survey.faults import (
     name_faults,
     totals,
 )
-from yolo_synth.survey.leakage import near_duplicates, shared_groups
+from yolo_synth.survey.leakage import groups_by_splits, near_duplicates
 from yolo_synth.survey.opening import Opened, open_images
 from yolo_synth.survey.source import UNUSED, open_data, split_of_images
 
@@ -90,11 +90,7 @@ def examine(module: DetectionData, workers: int | None = None) -> Findings:
         faults.append(_refused(module.splits, error))
         splits = None
         notes.append("Splits are not checked, since their lists are refused.")
-    labelled = module.labelled()
-    if labelled is None:
-        notes.append(f"{type(module).__name__} does not tell which images its labels speak of.")
-    else:
-        faults += label_faults(table, labelled, module.unlisted())
+    faults += label_faults(table, module.labelled(), module.unlisted())
     images = table.drop_duplicates("image")
     sizes = list(zip(images["width"].tolist(), images["height"].tolist(), strict=True))
     opened = open_images(module.root, images["path"].tolist(), sizes, workers)
@@ -141,7 +137,7 @@ def _duplicates(paths: pd.Series[str], splits: NDArray[np.str_], opened: Opened)
 def _leaks(groups: pd.Series[str], splits: NDArray[np.str_], duplicates: pd.DataFrame) -> list[str]:
     """Say which sequences and which near-duplicates two splits share."""
     used = splits != UNUSED
-    shared = shared_groups(groups[used], splits[used], list(SPLITS))
+    shared = groups_by_splits(groups[used], splits[used], list(SPLITS))
     several = shared[[", " in name for name in shared.index]]
     if shared.empty:
         notes = ["No two images are of one sequence or ride."]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from yolo_synth.data.annotations import EDGES
+from yolo_synth.data.files import IMAGES
 
 KINDS: Final[Mapping[str, str]] = {
     "refused": "the data set or its split lists cannot be read, so nothing can be trained on them",
@@ -28,7 +29,6 @@ KINDS: Final[Mapping[str, str]] = {
 TOLERANCE: Final = 1.0
 """Pixels that a box may reach over the edge: in some data sets x2 and y2 lie inside a box."""
 
-SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 _NO_PICTURES: Final = ("cls", "inst")  # GTAV's other labels are images as well
 
 
@@ -95,7 +95,7 @@ def listed_images(root: Path) -> list[str]:
     return [
         path.as_posix()
         for path in sorted(root.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in IMAGES
         and not path.name.startswith(".")
         and not set(path.parent.relative_to(root).parts) & set(_NO_PICTURES)
     ]

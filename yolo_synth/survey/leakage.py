@@ -18,7 +18,7 @@ compressed anew reached it in 99 % of cases, and no two pictures of different pl
 _BLOCK: Final = 2048
 
 
-def shared_groups(
+def groups_by_splits(
     groups: pd.Series[str], splits: NDArray[np.str_], order: list[str]
 ) -> pd.Series[int]:
     """Count groups of more than one image by the splits that they are in, as "train, test" → 7.
