@@ -203,6 +203,15 @@ def test_a_wrong_option_is_answered_in_one_line(arguments, named, capsys):
     assert named in line
 
 
+@pytest.mark.parametrize("verb", [["sweep"], ["data", "check"], ["data", "convert"]])
+def test_a_file_that_is_not_yaml_is_answered_in_one_line(verb, tmp_path, capsys):
+    file = tmp_path / "bad.yaml"
+    file.write_text("x: [")
+    assert main([*verb, str(file)]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert f"{file}: not YAML" in line
+
+
 def test_measuring_takes_the_best_checkpoint_or_says_that_there_is_none(tmp_path, capsys):
     root = broken_scenes(tmp_path)
     arguments = ["test", *fit_arguments(root, root / "runs", "BDD100K")[1:]]

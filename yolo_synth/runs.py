@@ -195,6 +195,18 @@ def data_module(config: Config, **changes: Any) -> LightningDataModule:  # noqa:
     return module
 
 
+def read_yaml(path: str | Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Read a YAML file.
+
+    Raises:
+        ValueError: If it is not YAML.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]}); mend it") from error
+
+
 def read_data(path: str | Path) -> Config:
     """Read a file that names a data set, such as experiments/data/bdd100k.yaml.
 
@@ -204,10 +216,7 @@ def read_data(path: str | Path) -> Config:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file; try experiments/data/bdd100k.yaml")
-    try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    config = read_yaml(path)
     if not isinstance(config, dict) or "class_path" not in config:
         raise ValueError(
             f"{path}: names no data set: class_path is missing; write one as in "
@@ -228,10 +237,7 @@ def read_run(folder: str | Path) -> Run:
         raise FileNotFoundError(
             f"{folder}: not a run folder, it has no {CONFIG}; name one like runs/U-Real/0"
         )
-    try:
-        config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]}); train again") from error
+    config = read_yaml(path)
     wanted = ("seed_everything", "model", "data", "freezing")
     missing = [key for key in wanted if not isinstance(config, dict) or key not in config]
     if missing:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tqdm import tqdm
 
-from yolo_synth.runs import Config, read_run, run_folders
+from yolo_synth.runs import Config, read_run, read_yaml, run_folders
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def trials(file: str, runs: str) -> list[Trial]:
 def _read(file: str) -> dict[str, Any]:
     if not Path(file).is_file():
         raise FileNotFoundError(f"{file}: no such sweep file; try experiments/sweep.yaml")
-    config = yaml.safe_load(Path(file).read_text())
+    config = read_yaml(file)
     for key in ("parameters", "command"):
         if not isinstance(config, dict) or key not in config:
             raise ValueError(f"{file}: not a sweep file with a command, {key} is missing")
@@ -164,7 +163,7 @@ def _has(config: Config, parameters: Mapping[str, Any]) -> bool:
         for key in name.split("."):
             value = value[key]
         if isinstance(value, dict) and isinstance(wanted, str):
-            part = yaml.safe_load(Path(wanted).read_text())
+            part = read_yaml(wanted)
             if not _has_all(value, part):
                 return False
         elif value != wanted:
