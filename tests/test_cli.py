@@ -10,9 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from helpers import fit_arguments
 
 from yolo_synth.cli import TRAINER_VERBS, VERBS, main
+from yolo_synth.detector import Detector
 
 
 def test_help_lists_every_verb(capsys):
@@ -210,6 +212,22 @@ def test_a_file_that_is_not_yaml_is_answered_in_one_line(verb, tmp_path, capsys)
     assert main([*verb, str(file)]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert f"{file}: not YAML" in line
+
+
+def test_a_device_that_is_out_of_memory_is_answered_in_one_line(
+    tiny_root, tmp_path, capsys, monkeypatch
+):
+    def step(self, batch, batch_idx):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB"
+        )
+
+    monkeypatch.setattr(Detector, "training_step", step)
+    assert main(fit_arguments(tiny_root, tmp_path)) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(
+        "yolo-synth: error: CUDA out of memory. Tried to allocate 2.00 GiB: batches of fewer images"
+    )
 
 
 def test_measuring_takes_the_best_checkpoint_or_says_that_there_is_none(tmp_path, capsys):

@@ -25,6 +25,7 @@ MAY_KNOW = {
         *("albumentations", "PIL", "msgspec", "pyarrow", "platformdirs", "tqdm"),
     },
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
+    "devices": {"torch"},
     "runs": {"detector", "yolov3", "lightning", "torch", "yaml"},
     "comparison": {"analysis", "yolov3", "torch", "pandas", "matplotlib"},
     "survey": {
@@ -37,7 +38,7 @@ MAY_KNOW = {
     },
     "study": {
         *("labels", "boxes", "yolov3", "average_precision", "detector", "data", "analysis", "runs"),
-        "comparison",
+        *("comparison", "devices"),
         *("torch", "lightning", "pandas", "matplotlib", "yaml", "tqdm"),
     },
 }

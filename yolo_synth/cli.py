@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -90,7 +91,8 @@ class TrainingCLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,  # Detector makes its optimizer once freezing has acted
             load_from_checkpoint_support=False,  # config.yaml holds the options, a checkpoint weights
-            trainer_defaults={"max_epochs": 100, "callbacks": [RecordRun()]},
+            # one device: on all that there are, batches would be larger than the paper's
+            trainer_defaults={"max_epochs": 100, "devices": 1, "callbacks": [RecordRun()]},
             parser_kwargs={"prog": PROGRAM, **ONE_LINE, **dict.fromkeys(TRAINER_VERBS, ONE_LINE)},
         )
 
@@ -302,6 +304,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("YOLO_SYNTH_TRACEBACK"):
             raise
         print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)  # noqa: T201
+        return 2
+    except torch.OutOfMemoryError as error:
+        print(  # noqa: T201
+            f"{PROGRAM}: error: {'. '.join(one_line(error).split('. ')[:2])}: batches of fewer images "
+            "(--data.batch_size, of evaluate --batch_size) need less, and with CUDA_VISIBLE_DEVICES= "
+            "it runs on the processor",
+            file=sys.stderr,
+        )
         return 2
 
 

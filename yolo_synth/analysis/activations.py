@@ -5,7 +5,7 @@ images, its output handed out and freed after its last reader. One forward pass,
 twice, and never more in memory than a few layers' outputs; the first layers, whose outputs are the
 large ones, run on horizontal stripes. Any other network is run with hooks.
 
-Tried on processors; the same code takes a network on CUDA, and is untested there.
+It all happens on the network's device. Speed and memory were measured on processors alone.
 """
 
 from __future__ import annotations
@@ -280,10 +280,8 @@ def _prepare_plan(
 
     @torch.inference_mode()
     def pieces() -> Iterator[Piece]:
-        device = _example(network).device
         with _evaluating(network):
-            groups = torch.split(images, LEAST_GROUP)
-            yield from run_breadth_first(plan, [Batch(group, dtype, device) for group in groups])
+            yield from run_breadth_first(plan, _batches(images, _example(network).device, dtype))
 
     names = [f"layers.{layer.index}" for layer in layers]
     return _Layers(names, [layer.features for layer in layers], gram_sources, pieces())
@@ -298,9 +296,7 @@ def _prepare_hooks(
     most: int,
 ) -> _Layers:
     weight = _example(network)
-    batches = [
-        Batch(group, weight.dtype, weight.device) for group in torch.split(images, LEAST_GROUP)
-    ]
+    batches = _batches(images, weight.device, weight.dtype)
     casting = torch.autocast(weight.device.type, dtype, enabled=dtype == torch.bfloat16)
     with _evaluating(network), torch.inference_mode(), casting:
         outputs = find_outputs(network, batches[0].rows()[:2], layers)
@@ -321,6 +317,11 @@ def _prepare_hooks(
     names = [output.name for output in outputs]
     features = [output.features for output in outputs]
     return _Layers(names, features, [(0, ())] * len(outputs), pieces())
+
+
+def _batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> list[Batch]:
+    """Bring the images to a device, all at once: 200 of 416x416 are 0.1 GB."""
+    return [Batch(group, dtype) for group in torch.split(images.to(device), LEAST_GROUP)]
 
 
 def _example(network: nn.Module) -> Tensor:

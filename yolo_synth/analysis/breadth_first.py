@@ -31,18 +31,16 @@ class Batch(NamedTuple):
     """A group of images that become a network's input when they are needed.
 
     Attributes:
-        images: [b, 3, H, W], float in 0..1, or uint8.
+        images: [b, 3, H, W], float in 0..1, or uint8, on the network's device.
         dtype: Of the input.
-        device: Of the input.
     """
 
     images: Tensor
     dtype: torch.dtype
-    device: torch.device
 
     def rows(self, rows: slice = slice(None)) -> Tensor:
         """Return some rows as [b, 3, rows, W] in 0..1, with the channels last."""
-        part = self.images[:, :, rows].to(self.device)
+        part = self.images[:, :, rows]
         part = part.float() / 255 if part.dtype == torch.uint8 else part
         return part.to(self.dtype, memory_format=torch.channels_last)
 
@@ -98,7 +96,10 @@ def _empty(layer: Layer, batch: Batch) -> Tensor:
     """Return memory for a layer's whole output, with the channels last."""
     shape = (len(batch.images), *layer.shape)
     return torch.empty(
-        shape, dtype=batch.dtype, device=batch.device, memory_format=torch.channels_last
+        shape,
+        dtype=batch.dtype,
+        device=batch.images.device,
+        memory_format=torch.channels_last,
     )
 
 

@@ -68,11 +68,12 @@ class Similarity(Callback):
             return
         run = runs.read_run(trainer.default_root_dir)
         name, network, start = self._reference(run)
+        device = trainer.strategy.root_device
         result = compare(
-            (run.name, run.network()),
-            (name, network),
+            (run.name, run.network().to(device)),
+            (name, network.to(device)),
             self._probe(run, trainer),
-            start,
+            start and start.to(device),
         )
         folder = run.folder / "similarity" / folder_name(result.names[1], result.probe)
         result.write(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from yolo_synth.analysis.activations import MEMORY, Precision
 from yolo_synth.comparison import FEWEST_IMAGES, Probe, compare, folder_name
 from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.devices import fastest
 from yolo_synth.runs import (
     INITIAL,
     Run,
@@ -60,7 +61,7 @@ def compare_runs(
     first, second = read_run(run_a), read_run(run_b)
     probe = probe_images(first, images, size, split, data)
     start = common_start(first, second)
-    networks = first.network(), second.network()
+    networks = [run.network().to(fastest()) for run in (first, second)]
     subjects = dict(zip(networks, (Subject(first), Subject(second)), strict=True))
     if start is not None:
         subjects[start] = Subject(first, INITIAL)

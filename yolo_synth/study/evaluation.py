@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from yolo_synth.analysis.training import training_curves
 from yolo_synth.average_precision import AveragePrecision
+from yolo_synth.devices import fastest
 from yolo_synth.runs import METRICS, Config, Run, data_module, find_runs, read_data, test_domains
 from yolo_synth.yolov3 import detections
 
@@ -116,7 +117,7 @@ def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
     module: Any = data_module(data, image_size=run.image_size, batch_size=batch_size)
     module.prepare_data()
     module.setup("test")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = fastest()
     network = run.network().to(memory_format=torch.channels_last).to(device)
     model = run.config["model"]
     metric = AveragePrecision(model["num_classes"])

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from yolo_synth.analysis.activations import each_layer
 from yolo_synth.analysis.statistics import Accumulator, layer_table
 from yolo_synth.comparison import Probe
+from yolo_synth.devices import fastest
 from yolo_synth.study.similarities import Subject
 from yolo_synth.yolov3 import YOLOv3
 
@@ -24,7 +25,7 @@ def layer_outputs(subject: Subject, probe: Probe) -> pd.DataFrame:
     if not path.is_file():
         path.parent.mkdir(exist_ok=True)
         draft = path.with_suffix(".draft")
-        table = _computed(subject.network(), probe, subject.name)
+        table = _computed(subject.network().to(fastest()), probe, subject.name)
         draft.write_text(json.dumps(table.to_dict("list"), indent=1))
         draft.replace(path)
     return pd.DataFrame(json.loads(path.read_text()))

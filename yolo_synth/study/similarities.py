@@ -23,6 +23,7 @@ from yolo_synth.analysis.measures import mutual_neighbours, procrustes_angle
 from yolo_synth.analysis.similarity import cka, deconfound
 from yolo_synth.analysis.uncertainty import jackknife, permutation_test, shuffle_groups
 from yolo_synth.comparison import DRAWS, Probe
+from yolo_synth.devices import fastest
 from yolo_synth.runs import BEST, INITIAL, Run
 from yolo_synth.study import paper
 from yolo_synth.study.keeping import digest, file_name, keep, read_kept
@@ -97,7 +98,7 @@ class Grams:
         try:
             return load_grams(folder)[0]
         except FileNotFoundError:
-            network = subject.network()
+            network = subject.network().to(fastest())
             with tqdm(
                 total=1.0, desc=_task(subject, self.probe), leave=False, bar_format=_BAR
             ) as bar:
