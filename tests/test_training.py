@@ -28,7 +28,10 @@ def test_a_run_folder_holds_what_later_verbs_need(u_real):
     similarity = "similarity/initial-state_BDD100K-test_32"
     assert {
         *("config.yaml", "initial.ckpt", "best.ckpt", "last.ckpt", "metrics.csv", "summary.json"),
-        *(f"{similarity}/{name}" for name in ("similarity.npz", "layers.csv", "curves.png")),
+        *(
+            f"{similarity}/{name}"
+            for name in ("similarity.npz", "layers.csv", "images.csv", "curves.png")
+        ),
         *(f"{similarity}/{name}" for name in ("heatmap.png", "heatmap_debiased.png")),
         "pictures/epoch_001.png",
     } <= files

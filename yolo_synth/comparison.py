@@ -21,9 +21,15 @@ from torch import Tensor
 
 from yolo_synth.analysis.activations import Precision, gram_matrices
 from yolo_synth.analysis.figures import similarity_curves, similarity_heatmap
+from yolo_synth.analysis.influence import influence_sheet
 from yolo_synth.analysis.similarity import cka, partial_cka
 from yolo_synth.analysis.structure import Structure, structure_of
-from yolo_synth.analysis.uncertainty import jackknife, permutation_test, shuffle_groups
+from yolo_synth.analysis.uncertainty import (
+    influence,
+    jackknife,
+    permutation_test,
+    shuffle_groups,
+)
 from yolo_synth.yolov3 import YOLOv3
 from yolo_synth.yolov3.network import BACKBONE
 
@@ -86,6 +92,8 @@ class Comparison:
         precision: Of the layers' outputs and products.
         error: Mean and largest error of all cells by that precision, measured on a few of the
             images; None in float32.
+        influence: What each image adds to the debiased diagonal [107, n]; None with fewer than 6
+            images.
     """
 
     names: tuple[str, str]
@@ -100,6 +108,7 @@ class Comparison:
     partial: Values | None = None
     precision: Precision = "float32"
     error: tuple[float, float] | None = None
+    influence: Matrix | None = None
 
     def layers(self) -> pd.DataFrame:
         """Return a row a layer: number, kind and all that is known of layer i against layer i."""
@@ -116,6 +125,16 @@ class Comparison:
         if self.partial is not None:
             columns["cka_partial"] = self.partial
         return pd.DataFrame(columns)
+
+    def images(self) -> pd.DataFrame:
+        """Return a row an image: its name, group, and mean influence over all layers and the parts."""
+        table = pd.DataFrame({"image": self.probe.names})
+        if self.probe.groups is not None:
+            table["group"] = self.probe.groups
+        if self.influence is not None:
+            for part, values in _parts(self.influence).items():
+                table[f"influence_{part}"] = _mean(values)
+        return table
 
     def summary(self) -> str:
         """Return the means over all layers, backbone and head in words, debiased first."""
@@ -140,6 +159,7 @@ class Comparison:
         title = f"{first} vs {second}\n{self.probe.label}"
         if self.error is not None:
             title += f", {self.precision} (error {self.error[0]:.1e} on average)"
+        added = {} if self.influence is None else {"images": self._influence(title)}
         curves = {"debiased": np.diag(self.debiased)}
         if self.partial is not None:
             curves["debiased, given the common start"] = self.partial
@@ -154,7 +174,16 @@ class Comparison:
             ),
             "heatmap_debiased": self._heatmap(self.debiased, title, "debiased CKA"),
             "heatmap": self._heatmap(self.biased, title, "CKA as in the paper"),
+            **added,
         }
+
+    def _influence(self, title: str) -> Figure:
+        return influence_sheet(
+            self.probe.images,
+            self.images()["influence_all"],
+            self.probe.names,
+            title=f"What single images add to the mean debiased CKA\n{title}",
+        )
 
     def _heatmap(self, matrix: Matrix, title: str, measure: str) -> Figure:
         return similarity_heatmap(
@@ -169,13 +198,14 @@ class Comparison:
         )
 
     def write(self, folder: Path) -> None:
-        """Write `similarity.npz`, `layers.csv` and the figures as PNG; the npz comes last."""
+        """Write `similarity.npz`, two tables and the figures as PNG; the npz comes last."""
         folder.mkdir(parents=True, exist_ok=True)
         self.layers().to_csv(folder / "layers.csv", index=False)
+        self.images().to_csv(folder / "images.csv", index=False)
         for name, figure in self.figures().items():
             figure.savefig(folder / f"{name}.png", dpi=150)
         rows = ("biased", "debiased", "low", "high", "null", "p", "partial", "precision", "error")
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in rows}
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in (*rows, "influence")}
         arrays |= {"names": self.names, "images": self.probe.names, "source": self.probe.source}
         arrays["size"] = self.probe.images.shape[-1]
         known = {name: values for name, values in arrays.items() if values is not None}
@@ -215,9 +245,11 @@ def compare(
     a, b = read(network_a), read(network_b)
     test = permutation_test(a, b, DRAWS, groups=shuffle_groups(probe.groups), paired=True)
     low = high = torch.full_like(test.value, torch.nan)
+    added = None
     if len(probe.images) >= INTERVAL_IMAGES:
         interval = jackknife(a, b, test.p_corrected, paired=True)
         low, high = interval.low, interval.high
+        added = influence(a, b, paired=True).numpy()
     return Comparison(
         (name_a, name_b),
         probe,
@@ -231,6 +263,7 @@ def compare(
         None if start is None else partial_cka(a, b, read(start)).diagonal().numpy(),
         precision,
         None if precision == "float32" else _rounding((network_a, network_b), probe, precision),
+        added,
     )
 
 
@@ -253,13 +286,19 @@ def _rounding(
 
 
 def _part_means(values: Values) -> str:
+    return ", ".join(f"{part} {_mean(cells):.3f}" for part, cells in _parts(values).items())
+
+
+def _parts(values: Values) -> dict[str, Values]:
+    """Divide what has a row a layer."""
     split = len(BACKBONE)
-    parts = {"all": values, "backbone": values[:split], "head": values[split:]}
-    means = {
-        part: np.nanmean(cells) if np.isfinite(cells).any() else np.nan
-        for part, cells in parts.items()
-    }
-    return ", ".join(f"{part} {mean:.3f}" for part, mean in means.items())
+    return {"all": values, "backbone": values[:split], "head": values[split:]}
+
+
+def _mean(values: Values) -> Values:
+    """Return the mean over layers, without those that have no value; NaN if none has."""
+    known = values[np.isfinite(values).reshape(len(values), -1).all(1)]
+    return known.mean(0) if len(known) else np.full(values.shape[1:], np.nan)
 
 
 def folder_name(other: str, probe: Probe) -> str:

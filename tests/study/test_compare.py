@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from run_folders import write_run
 
+from yolo_synth.analysis.activations import gram_matrices
+from yolo_synth.analysis.similarity import cka
 from yolo_synth.cli import main
+from yolo_synth.runs import read_run
 from yolo_synth.study import similarities
 
 
@@ -38,6 +42,24 @@ def test_debiased_first_and_what_training_added_beside_it(runs, tmp_path, capsys
     offered = table["low"].notna()
     assert (table["low"] <= table["cka_debiased"] + 1e-9)[offered].all()
     assert (table["p"] <= 0.05)[offered].all()
+
+
+def test_an_images_influence_is_what_the_similarity_loses_without_it(runs, tmp_path):
+    assert compare(runs, "F-Synthetic/0", f"--out={tmp_path}") == 0
+    table = pd.read_csv(tmp_path / "images.csv")
+    with np.load(tmp_path / "similarity.npz") as kept:
+        names, influence, debiased = (kept[key] for key in ("images", "influence", "debiased"))
+    assert table["image"].tolist() == list(names)
+    assert (tmp_path / "images.png").is_file()
+    run = read_run(runs / "U-Real/0")
+    other = read_run(runs / "F-Synthetic/0")
+    images, drawn = run.data().probe("test", 8, 32)
+    rest = torch.arange(8) != list(drawn).index(names[3])
+    without = cka(*(gram_matrices(r.network(), images[rest]) for r in (run, other)), debiased=True)
+    expected = np.diag(debiased) - without.diagonal().numpy()
+    np.testing.assert_allclose(influence[:, 3], expected, atol=1e-6)
+    head = expected[75:][np.isfinite(influence[75:]).all(1)]
+    assert table["influence_head"][3] == pytest.approx(head.mean(), abs=1e-6)
 
 
 def test_runs_of_other_seeds_have_no_common_start(runs, tmp_path, capsys):
