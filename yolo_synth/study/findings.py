@@ -17,7 +17,7 @@ from yolo_synth.analysis.structure import Structure
 from yolo_synth.analysis.uncertainty import SIGNIFICANT
 from yolo_synth.study import paper
 from yolo_synth.study.judging import calibrated, verdicts
-from yolo_synth.study.results import DomainGap, Pair
+from yolo_synth.study.results import Contrast, DomainGap, Pair, split_name
 from yolo_synth.study.tables import part_means
 from yolo_synth.study.tables_beyond import opinions
 
@@ -29,6 +29,7 @@ def findings(
     pairs: Sequence[Pair],
     structure: Structure,
     gaps: Sequence[DomainGap] = (),
+    contrasts: Sequence[Contrast] = (),
 ) -> list[str]:
     """Return the sentences, the most important ones first.
 
@@ -37,6 +38,7 @@ def findings(
         pairs: All pairs of the report.
         structure: The layers.
         gaps: What each network makes of the images of two domains.
+        contrasts: What freezing does to the similarity with a third network.
     """
     compared = [pair for pair in pairs if pair.is_two_runs]
     main = _main_pairs(compared)
@@ -49,7 +51,7 @@ def findings(
     if compared:
         sentences.append(_backbone_and_head(compared, structure))
     sentences += _freezing(scores)
-    sentences += _freezing_similarity(compared, structure)
+    sentences += _freezing_similarity(compared, structure, contrasts)
     sentences += _distance_from_start(pairs, structure)
     sentences += [_second_opinion(pair) for pair in main if pair.angle is not None]
     sentences += [_where_domains_part(gap, structure) for gap in _main_gaps(gaps, main)]
@@ -210,7 +212,9 @@ def _change(free: pd.Series, frozen: pd.Series) -> str:
     return f"{text}, {beyond} the {number(spread, 3)} between seeds of one model)"
 
 
-def _freezing_similarity(pairs: Sequence[Pair], structure: Structure) -> list[str]:
+def _freezing_similarity(
+    pairs: Sequence[Pair], structure: Structure, contrasts: Sequence[Contrast]
+) -> list[str]:
     """Compare how near U-Synthetic and F-Synthetic are to U-Real, per probe at the paper's size."""
     sentences = []
     for probe in dict.fromkeys(pair.probe for pair in pairs):
@@ -233,8 +237,32 @@ def _freezing_similarity(pairs: Sequence[Pair], structure: Structure) -> list[st
                 f"Freezing the backbone on Synthetic changed the mean debiased CKA with U-Real, seen "
                 f"with {probe} images at {size}x{size}, from {_change(free, frozen)}"
                 f"{_ONE_SEED if one_seed else ''}."
+                f"{_by_layer([c for c in contrasts if c.probe == probe], pairs)}"
             )
     return sentences
+
+
+def _by_layer(contrasts: Sequence[Contrast], pairs: Sequence[Pair]) -> str:
+    """Say in how many layers the frozen network is nearer to U-Real, beyond the chance of the images."""
+    texts = [
+        f"nearer in {contrast.nearer} and farther in {contrast.farther} of {len(contrast.value)} layers "
+        f"({contrast.first})"
+        for contrast in contrasts
+        if split_name(contrast.third)[0] == "U-Real"
+        and split_name(contrast.first)[0] == "F-Synthetic"
+    ]
+    if not texts:
+        return ""
+    text = (
+        f" On the same images the frozen network is {'; '.join(texts)}, corrected over the layers."
+    )
+    started = {(pair.first, pair.second) for pair in pairs if pair.partial is not None}
+    if started.isdisjoint((contrast.third, contrast.first) for contrast in contrasts):
+        return text
+    return (
+        f"{text} Its backbone is what all started from, so that this tells how near U-Real stayed to "
+        "its start."
+    )
 
 
 def _training_added(pair: Pair, structure: Structure) -> str:

@@ -13,6 +13,7 @@ from yolo_synth.analysis.uncertainty import shuffle_groups
 from yolo_synth.comparison import INTERVAL_IMAGES, Probe
 from yolo_synth.runs import INITIAL, Run, data_module
 from yolo_synth.study import paper
+from yolo_synth.study.contrasts import contrasts
 from yolo_synth.study.drawing import HEADLINE, write_figures
 from yolo_synth.study.evaluation import domain_data, evaluation_table
 from yolo_synth.study.findings import findings
@@ -29,7 +30,7 @@ from yolo_synth.study.tables import (
     scorecard,
     similarity_tables,
 )
-from yolo_synth.study.tables_beyond import gap_tables, opinion_table, verdict_table
+from yolo_synth.study.tables_beyond import contrast_tables, gap_tables, opinion_table, verdict_table
 from yolo_synth.study.writing import write_table
 from yolo_synth.yolov3.network import BACKBONE
 
@@ -80,6 +81,7 @@ def make_report(
     pairs = _pairs(runs, sources, sizes, out / "matrices")
     probes = [source.probe(paper.PROBE_SIZE) for source in sources.values()]
     gaps = domain_gaps(runs, probes, out / "matrices")
+    compared = contrasts(runs, probes, out / "matrices")
     tables = [
         *score_tables(scores),
         *_output_tables(runs, sources),
@@ -87,10 +89,11 @@ def make_report(
         *verdict_table(pairs, structure),
         *opinion_table(pairs, structure),
         *gap_tables(gaps, structure),
+        *contrast_tables(compared, structure),
     ]
     tables.append(scorecard(tables, _remark(differences)))
     notes += [*differences, *_sample_notes(runs, sources, images)]
-    sentences = findings(scores, pairs, structure, gaps)
+    sentences = findings(scores, pairs, structure, gaps, compared)
     result = Report(HEADLINE, sentences, notes, structure, pairs, tables, gaps)
     _write(result, out)
     return result

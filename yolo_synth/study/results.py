@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from yolo_synth.analysis.structure import Structure
+from yolo_synth.analysis.uncertainty import SIGNIFICANT
 
 Matrix = npt.NDArray[np.float64]
 Values = npt.NDArray[np.float64]
@@ -138,6 +139,47 @@ class DomainGap:
     null: Values
     p: Values
     dimensions: tuple[Values, Values]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Which of two networks is more alike to a third on the same images.
+
+    Attributes:
+        third: Name of the run that both are compared with, as `U-Real/0`.
+        first: Name of a run, as `F-Synthetic/0`.
+        second: Name of a run, as `U-Synthetic/0`.
+        probe: Domain of the probe images.
+        images: Their number.
+        size: Their side in pixels.
+        value: Debiased CKA of the first with the third minus that of the second [L]; NaN where a
+            layer is constant.
+        low: Lower end of its 95 % jackknife interval [L]; NaN where neither of the two similarities
+            is beyond permuted images.
+        high: Upper end [L].
+        p: P-value of no difference, corrected over the layers [L]; NaN as `low`.
+    """
+
+    third: str
+    first: str
+    second: str
+    probe: str
+    images: int
+    size: int
+    value: Values
+    low: Values
+    high: Values
+    p: Values
+
+    @property
+    def nearer(self) -> int:
+        """In how many layers the first is more alike to the third than the second is."""
+        return int(((self.p <= SIGNIFICANT) & (self.value > 0)).sum())
+
+    @property
+    def farther(self) -> int:
+        """In how many layers it is less alike."""
+        return int(((self.p <= SIGNIFICANT) & (self.value < 0)).sum())
 
 
 def split_name(name: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Tables that the paper has not: verdicts, other families of measures, the gap inside one network."""
+"""Tables that the paper has not: verdicts, other measures, the gap inside one network, freezing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolo_synth.analysis.statistics import agreement
 from yolo_synth.analysis.structure import Structure
 from yolo_synth.analysis.uncertainty import SIGNIFICANT
 from yolo_synth.study.judging import WORDS, calibrated, verdicts
-from yolo_synth.study.results import DomainGap, Pair, Table
+from yolo_synth.study.results import Contrast, DomainGap, Pair, Table
 from yolo_synth.study.tables import part_means
 
 
@@ -140,5 +140,56 @@ def gap_tables(gaps: Sequence[DomainGap], structure: Structure) -> list[Table]:
             "Where the domains part, layer by layer",
             "As the table before, a row a layer.",
             pd.concat(layers, axis=1, names=["domains", "run", "value"]),
+        ),
+    ]
+
+
+def contrast_tables(contrasts: Sequence[Contrast], structure: Structure) -> list[Table]:
+    """Return what freezing does to the similarity with a third network, in parts and by layer."""
+    if not contrasts:
+        return []
+    rows, layers = [], {}
+    for contrast in contrasts:
+        parts = part_means(contrast.value, structure)
+        rows.append(
+            {
+                "probe images": contrast.probe,
+                "size": contrast.size,
+                "with": contrast.third,
+                "first": contrast.first,
+                "second": contrast.second,
+                "difference, backbone": parts["backbone"],
+                "difference, head": parts["head"],
+                "layers, first more alike": contrast.nearer,
+                "layers, second more alike": contrast.farther,
+            }
+        )
+        key = (contrast.probe, f"{contrast.first} - {contrast.second}, with {contrast.third}")
+        layers[key] = pd.DataFrame(
+            {name: getattr(contrast, name) for name in ("value", "low", "high", "p")},
+            index=pd.MultiIndex.from_arrays(
+                [range(len(structure)), structure.kinds], names=["layer", "kind"]
+            ),
+        )
+    caption = (
+        "Debiased CKA of the first network with a third, minus that of the second network with it, on the "
+        "same images; means over layers, and the number of layers in which it differs from zero (jackknife "
+        "over images, Holm's correction over the layers, p at most 0.05). Where all began with the same "
+        "weights, a frozen backbone is that beginning: the difference tells how near to it the third has "
+        "stayed. The paper has no such table."
+    )
+    index = ["probe images", "size", "with", "first", "second"]
+    return [
+        Table(
+            "freezing",
+            "Whether the frozen or the free network is more alike to another",
+            caption,
+            pd.DataFrame(rows).set_index(index),
+        ),
+        Table(
+            "freezing_layers",
+            "The same, layer by layer",
+            "Differences with their 95 % intervals and corrected p-values, a row a layer.",
+            pd.concat(layers, axis=1, names=["probe images", "difference", "value"]),
         ),
     ]
