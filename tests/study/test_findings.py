@@ -59,6 +59,25 @@ def test_the_region_and_the_layer_where_they_are_farthest_apart_are_named(struct
     assert "unknown, since there is one seed" in text
 
 
+def test_seeds_of_two_models_share_a_sentence(structure):
+    two = [
+        replace(
+            pair(f"U-Real/{seed}", f"U-Synthetic/{seed}", head),
+            partial=np.full(107, head / 2),
+            partial_p=np.full(107, 0.01),
+        )
+        for seed, head in ((0, 0.3), (1, 0.4))
+    ]
+    sentences = findings(scores(U0=0.5), two, structure)
+    added, where = (said(sentences, words) for words in ("What training added", "By scale region"))
+    assert "U-Real vs U-Synthetic, seeds 0 and 1 (Real images)" in added
+    assert "to 0.15 and 0.20 over the head. It is beyond permuted images in 107 and 107 of" in added
+    assert (
+        "U-Real and U-Synthetic, seeds 0 and 1, have a mean debiased CKA of 0.70 and 0.70" in where
+    )
+    assert "lowest in layers 62\N{EN DASH}84 (0.20) and layers 62\N{EN DASH}84 (0.20)" in where
+
+
 def test_what_does_not_stand_out_from_chance_is_not_given_an_interval(structure):
     plain = pair()
     low, high = plain.low.copy(), plain.high.copy()

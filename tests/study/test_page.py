@@ -216,8 +216,15 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, file):
-    """Return the browser with the page open and drawn, 1280 pixels wide."""
-    return open_page(browser, file, 1280)
+    """Return the browser with the page open, 1280 pixels wide, and 416 chosen in both figures."""
+    open_page(browser, file, 1280)
+    browser.execute_script(
+        """document.querySelector("input[name=size][value='416']").click();
+        const picker = document.getElementById("picker");
+        picker.value = 1;
+        picker.dispatchEvent(new Event("change"));"""
+    )
+    return browser
 
 
 def open_page(browser, file, width):
@@ -361,7 +368,7 @@ def test_the_cursor_reads_every_track_at_the_layer_under_the_mouse(opened, repor
     tracks = opened.execute_script(
         "return [...document.querySelectorAll('.track')].map(track => track.innerText)"
     )
-    shown = [pair for pair in report.pairs if pair.probe == "Real" and pair.size == 416][:2]
+    shown = report.pairs[1:2]  # of seed 0
     assert len(tracks) == len(shown)
     for track, pair in zip(tracks, shown, strict=True):
         read = track.replace("\N{MINUS SIGN}", "-")
@@ -396,6 +403,29 @@ def test_the_other_measure_probe_and_size_can_be_chosen(opened, report):
     opened.execute_script("document.querySelector('#numbers').open = true")
     opened.implicitly_wait(1)
     assert len(opened.find_elements("css selector", "#numbers tbody tr")) == LAYERS
+
+
+def test_runs_of_one_seed_are_shown_first_and_others_can_be_chosen(browser, file):
+    open_page(browser, file, 1280)
+    names = "return [...document.querySelectorAll('.track .name')].map(name => name.innerText)"
+    assert browser.execute_script(names) == ["U-Real/0 vs U-Synthetic/0"]
+    browser.execute_script("document.querySelector('input[value=\"416\"]').click()")
+    browser.execute_script("document.querySelector('input[value=\"across seeds\"]').click()")
+    assert browser.execute_script(names) == ["U-Real/0 vs U-Real/1"]
+    # no pair of two seeds at this size: what there is stands there
+    browser.execute_script("document.querySelector('input[name=size][value=\"32\"]').click()")
+    assert browser.execute_script(names) == ["U-Real/0 vs U-Synthetic/0"]
+
+
+def test_all_but_the_first_findings_are_folded_away(report, tmp_path):
+    write_page(
+        replace(report, findings=[f"Number {i} < 9." for i in range(7)]), tmp_path / "r.html"
+    )
+    html = (tmp_path / "r.html").read_text()
+    first, folded = html.split("<summary>All 7 findings</summary>")
+    assert "<li>Number 4 &lt; 9.</li>" in first
+    assert "Number 5" not in first
+    assert '<ol class="findings" start="6"><li>Number 5 &lt; 9.</li>' in folded
 
 
 def test_a_report_without_pairs_has_its_text(browser, report, tmp_path):

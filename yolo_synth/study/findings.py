@@ -6,7 +6,7 @@ anything it says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from yolo_synth.analysis.structure import Structure
 from yolo_synth.analysis.uncertainty import SIGNIFICANT
 from yolo_synth.study import paper
 from yolo_synth.study.judging import calibrated, verdicts
-from yolo_synth.study.results import Contrast, DomainGap, Pair, split_name
+from yolo_synth.study.results import Contrast, DomainGap, Pair, Values, split_name
 from yolo_synth.study.tables import part_means
 from yolo_synth.study.tables_beyond import opinions
 
@@ -44,16 +44,18 @@ def findings(
     main = _main_pairs(compared)
     sentences = [_own_domain(scores)]
     # First what training added: most of the plain figure can come from the common start.
-    sentences += [_training_added(pair, structure) for pair in main if pair.partial is not None]
+    started = _by_seeds(pair for pair in main if pair.partial is not None)
+    sentences += [_training_added(group, structure) for group in started]
     sentences += [
-        f"{_where(pair, structure)} {_against_references(pair, structure)}" for pair in main
+        f"{_where(group, structure)} {_against_references(group, structure)}"
+        for group in _by_seeds(main)
     ]
     if compared:
         sentences.append(_backbone_and_head(compared, structure))
     sentences += _freezing(scores)
     sentences += _freezing_similarity(compared, structure, contrasts)
     sentences += _distance_from_start(pairs, structure)
-    sentences += [_second_opinion(pair) for pair in main if pair.angle is not None]
+    sentences += map(_second_opinion, _by_seeds(pair for pair in main if pair.angle is not None))
     sentences += [_where_domains_part(gap, structure) for gap in _main_gaps(gaps, main)]
     if main:
         sentences.append(_bias(main, structure))
@@ -76,6 +78,14 @@ def _main_pairs(pairs: Sequence[Pair]) -> list[Pair]:
     return chosen
 
 
+def _by_seeds(pairs: Iterable[Pair]) -> list[list[Pair]]:
+    """Put those together that differ in their seed alone."""
+    groups: dict[tuple[object, ...], list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault((pair.models, pair.probe, pair.size), []).append(pair)
+    return list(groups.values())
+
+
 def number(value: float, digits: int = 2) -> str:
     """Write a number with a true minus sign; `undefined` if there is none."""
     if not np.isfinite(value):
@@ -91,8 +101,26 @@ def _span(layers: range) -> str:
     return f"layer {last}" if len(layers) == 1 else f"layers {layers.start}\N{EN DASH}{last}"
 
 
-def _probed(pair: Pair) -> str:
-    return f"Probed with {pair.images} {pair.probe} test images at {pair.size}x{pair.size}"
+def _listed(texts: Iterable[str]) -> str:
+    """Join texts as `a`, `a and b`, `a, b and c`."""
+    *others, last = texts
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return _listed(number(value) for value in values)
+
+
+def _named(group: Sequence[Pair]) -> str:
+    """Name a pair, or the same two models with several seeds."""
+    first = group[0]
+    if len(group) == 1:
+        return first.name
+    return f"{' vs '.join(first.models)}, seeds {_listed(str(pair.seeds[0]) for pair in group)},"
+
+
+def _means(rows: Iterable[Values], structure: Structure, part: str) -> str:
+    return _numbers(part_means(row, structure)[part] for row in rows)
 
 
 def _own_domain(scores: pd.DataFrame) -> str:
@@ -107,24 +135,35 @@ def _own_domain(scores: pd.DataFrame) -> str:
     return f"mAP@0.5 on the test images of each domain{over}: {'; '.join(texts)}."
 
 
-def _where(pair: Pair, structure: Structure) -> str:
-    diagonal = np.diag(pair.debiased)
-    parts = part_means(diagonal, structure)
-    regions = [
-        (float(np.nanmean(diagonal[region])), region)
-        for region in structure.regions
-        if np.isfinite(diagonal[region]).any()
-    ]
-    low, lowest = min(regions, key=lambda found: found[0])
-    high, highest = max(regions, key=lambda found: found[0])
-    layer = int(np.nanargmin(diagonal))
-    kind = structure.kinds[layer]
+def _where(group: Sequence[Pair], structure: Structure) -> str:
+    """Say how alike two models are over backbone and head, and in which layers most and least."""
+    diagonals = [np.diag(pair.debiased) for pair in group]
+    lowest: list[str] = []
+    highest: list[str] = []
+    layers = []
+    for pair, diagonal in zip(group, diagonals, strict=True):
+        regions = [
+            (float(np.nanmean(diagonal[region])), region)
+            for region in structure.regions
+            if np.isfinite(diagonal[region]).any()
+        ]
+        for found, choose in ((lowest, min), (highest, max)):
+            value, region = choose(regions, key=lambda one: one[0])
+            found.append(f"{_span(region)} ({number(value)})")
+        layer = int(np.nanargmin(diagonal))
+        kind = structure.kinds[layer]
+        value = float(diagonal[layer])
+        layers.append(
+            f"{layer} ({_NAMES.get(kind, kind)}, {number(value)}{_interval(pair, layer)})"
+        )
+    pair = group[0]
     return (
-        f"{_probed(pair)}, {pair.first} and {pair.second} have a mean debiased CKA of "
-        f"{number(parts['backbone'])} over the backbone and {number(parts['head'])} over the head. By "
-        f"scale region it is lowest in {_span(lowest)} ({number(low)}) and highest in {_span(highest)} "
-        f"({number(high)}); the lowest single layer is {layer} ({_NAMES.get(kind, kind)}, "
-        f"{number(float(diagonal[layer]))}{_interval(pair, layer)})."
+        f"Probed with {pair.images} {pair.probe} test images at {pair.size}x{pair.size}, "
+        f"{_named(group).replace(' vs ', ' and ')} have a mean debiased CKA of "
+        f"{_means(diagonals, structure, 'backbone')} over the backbone and "
+        f"{_means(diagonals, structure, 'head')} over the head. By scale region it is lowest in "
+        f"{_listed(lowest)} and highest in {_listed(highest)}; the lowest single layer is "
+        f"{_listed(layers)}."
     )
 
 
@@ -137,25 +176,26 @@ def _interval(pair: Pair, layer: int) -> str:
     return f", 95 % interval {number(pair.low[layer])} to {number(pair.high[layer])}"
 
 
-def _against_references(pair: Pair, structure: Structure) -> str:
+def _against_references(group: Sequence[Pair], structure: Structure) -> str:
     """Count the layers above chance, and those that reach two seeds of one model."""
-    words = verdicts(pair)
-    valued = int((words != "constant").sum())
-    above = int(_above_chance(pair).sum())
+    words = [verdicts(pair) for pair in group]
+    valued = max(int((each != "constant").sum()) for each in words)
+    above = _listed(str(int(_above_chance(pair).sum())) for pair in group)
     text = (
         f"The interval lies above the 95 % point of permuted images in {above} of {valued} layers"
     )
-    if pair.ceiling is None:
+    if any(pair.ceiling is None for pair in group):
         return (
             f"{text}; how far two trainings of one model are apart is unknown, since there is one "
             "seed."
         )
-    reached = int((words == "as two seeds").sum())
-    place = part_means(calibrated(pair), structure)
+    reached = _listed(str(int((each == "as two seeds").sum())) for each in words)
+    places = [calibrated(pair) for pair in group]
     return (
         f"{text}; of these, it reaches the interval of two seeds of one model in {reached}. Between "
         f"permuted images (0) and two seeds (1), the debiased CKA has its mean place at "
-        f"{number(place['backbone'])} over the backbone and {number(place['head'])} over the head."
+        f"{_means(places, structure, 'backbone')} over the backbone and "
+        f"{_means(places, structure, 'head')} over the head."
     )
 
 
@@ -265,43 +305,52 @@ def _by_layer(contrasts: Sequence[Contrast], pairs: Sequence[Pair]) -> str:
     )
 
 
-def _training_added(pair: Pair, structure: Structure) -> str:
+def _training_added(group: Sequence[Pair], structure: Structure) -> str:
     """Say what is left of the similarity without the initial state, where both changed."""
-    assert pair.partial is not None
-    added = part_means(pair.partial, structure)
-    changed = np.where(np.isnan(pair.partial), np.nan, np.diag(pair.debiased))
-    before = part_means(changed, structure)
+    partials = [pair.partial for pair in group if pair.partial is not None]
+    changed = [
+        np.where(np.isnan(partial), np.nan, np.diag(pair.debiased))
+        for pair, partial in zip(group, partials, strict=True)
+    ]
     texts = [
-        f"from {number(before[part])} to {number(added[part])} over the {part}"
-        if np.isfinite(added[part])
+        f"from {_means(changed, structure, part)} to {_means(partials, structure, part)} over the {part}"
+        if np.isfinite([part_means(row, structure)[part] for row in partials]).any()
         else f"to nothing defined over the {part}, which did not change in both"
         for part in ("backbone", "head")
     ]
-    clear = int((pair.partial_p <= SIGNIFICANT).sum()) if pair.partial_p is not None else 0
-    count = int(np.isnan(pair.partial).sum())
+    clear = _listed(
+        str(0 if pair.partial_p is None else int((pair.partial_p <= SIGNIFICANT).sum()))
+        for pair in group
+    )
+    count = min(int(np.isnan(row).sum()) for row in partials)
     rest = f" ({count} layers that did not change in both are left out)" if count else ""
+    pair = group[0]
     return (
-        f"What training added, {pair.name} ({pair.probe} images): with the common initial state "
-        f"regressed out, the mean debiased CKA goes {' and '.join(texts)}{rest}. It is beyond permuted "
-        f"images in {clear} of {len(pair.partial) - count} layers."
+        f"What training added, {_named(group).rstrip(',')} ({pair.probe} images): with the common initial "
+        f"state regressed out, the mean debiased CKA goes {' and '.join(texts)}{rest}. It is beyond "
+        f"permuted images in {clear} of {len(partials[0]) - count} layers."
     )
 
 
-def _second_opinion(pair: Pair) -> str:
+def _second_opinion(group: Sequence[Pair]) -> str:
     """Say whether other families of measures rank the layers alike, and which layers match."""
-    ranks = opinions(pair)
+    ranks = [opinions(pair) for pair in group]
+    pair = group[0]
     text = (
-        f"A second opinion, {pair.name} ({pair.images} {pair.probe} images at {pair.size}x{pair.size}): "
-        f"Spearman's correlation over the layers is {number(ranks['CKA and angle'])} between debiased "
-        f"CKA and angular Procrustes and {number(ranks['CKA and neighbours'])} between CKA and shared "
-        "nearest neighbours, where 1 is the same ranking."
+        f"A second opinion, {_named(group).rstrip(',')} ({pair.images} {pair.probe} images at "
+        f"{pair.size}x{pair.size}): Spearman's correlation over the layers is "
+        f"{_numbers(each['CKA and angle'] for each in ranks)} between debiased CKA and angular "
+        f"Procrustes and {_numbers(each['CKA and neighbours'] for each in ranks)} between CKA and "
+        "shared nearest neighbours, where 1 is the same ranking."
     )
-    if pair.match is None or pair.match_p is None:
+    matches = [pair.match for pair in group if pair.match is not None]
+    chances = [pair.match_p for pair in group if pair.match_p is not None]
+    if len(matches) < len(group) or len(chances) < len(group):
         return text
-    same = int((pair.match == np.arange(len(pair.match))).sum())
-    clear = int((pair.match_p <= SIGNIFICANT).sum())
+    same = _listed(str(int((match == np.arange(len(match))).sum())) for match in matches)
+    clear = _listed(str(int((p <= SIGNIFICANT).sum())) for p in chances)
     return (
-        f"{text} In {same} of {len(pair.match)} layers the layer of the same number matches best, and "
+        f"{text} In {same} of {len(matches[0])} layers the layer of the same number matches best, and "
         f"in {clear} the best match is beyond chance."
     )
 

@@ -35,6 +35,9 @@ PRECISIONS: Final = (0.001, 0.002, 0.005, 0.01)
 TRACK_PRECISION: Final = 0.001
 """Step that the values per layer are rounded to."""
 
+LEADING: Final = 5
+"""Findings that stand before the figures; the others are folded away."""
+
 SCORECARD: Final = "scorecard"
 """Key of the table that puts the paper's figures beside ours."""
 
@@ -94,7 +97,8 @@ def _check(pair: Pair, layers: int) -> None:
 def _page(report: Report, precision: float) -> str:
     parts = {
         "title": escape(report.title),
-        "findings": _items(report.findings),
+        "findings": _items(report.findings[:LEADING]),
+        "more": _more(report.findings),
         "notes": _items(report.notes),
         "tables": "\n".join(map(_table, report.tables)),
         # `<` could only end the script element: as an escape it is the same JSON.
@@ -109,6 +113,16 @@ def _page(report: Report, precision: float) -> str:
         name, _, after = piece.partition("-->")
         pieces += [parts[name], after]
     return "".join(pieces)
+
+
+def _more(findings: Sequence[str]) -> str:
+    """Return the findings after the leading ones, folded away."""
+    if len(findings) <= LEADING:
+        return ""
+    return (
+        f"<details><summary>All {len(findings)} findings</summary>"
+        f'<ol class="findings" start="{LEADING + 1}">{_items(findings[LEADING:])}</ol></details>'
+    )
 
 
 def _items(sentences: Iterable[str]) -> str:
