@@ -1,4 +1,4 @@
-"""What all tests share: two threads at most, no network, small scenes drawn once."""
+"""What all tests share: two threads at most, no network, no CUDA, small scenes drawn once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # figures are those of the processor on every machine
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ["WANDB_ERROR_REPORTING"] = "false"

@@ -13,6 +13,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from yolo_synth.cli import main
 from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.devices import visible
 from yolo_synth.runs import data_module, domain_name, read_data
 from yolo_synth.study.sweep import trials
 
@@ -139,6 +140,45 @@ def test_a_sweep_trains_what_is_missing_and_names_what_failed(tiny_root, tmp_pat
     assert (tmp_path / "runs/U-Real/3/summary.json").is_file()
     assert "none" in first.stdout + first.stderr
     assert "1 of 1 runs failed" in second.stderr  # the finished one is not trained again
+
+
+def test_a_sweep_trains_a_run_on_each_device_at_a_time(tmp_path, monkeypatch):
+    program = (
+        "import os, time; start = time.time(); time.sleep(0.3);"
+        "print(os.environ['CUDA_VISIBLE_DEVICES'], start, time.time())"
+    )
+    sweep = {
+        "parameters": {"seed_everything": {"values": [0, 1, 2, 3]}},
+        "command": [sys.executable, "-c", program, "${args}"],
+    }
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.dump(sweep))
+    monkeypatch.setattr("yolo_synth.study.sweep.visible", lambda: ["2", "5"])
+    assert main(["sweep", str(file), f"--runs={tmp_path}/runs"]) == 0
+    taken: dict[str, list[tuple[float, float]]] = {}
+    for log in (tmp_path / "runs/logs").iterdir():
+        device, start, end = log.read_text().split()
+        taken.setdefault(device, []).append((float(start), float(end)))
+    assert sorted(taken) == ["2", "5"]
+    for times in map(sorted, taken.values()):
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
+    (first, _), (second, _) = (min(times) for times in taken.values())
+    assert abs(first - second) < 0.3  # at the same time
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [(None, ["0", "1"]), ("3,GPU-8f2e", ["3", "GPU-8f2e"])]
+)
+def test_visible_devices_are_named_as_they_were_given(given, found, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert visible() == found
+
+
+def test_no_device_is_visible_on_a_processor_alone():
+    assert visible() == []
 
 
 @pytest.mark.parametrize(

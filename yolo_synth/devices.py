@@ -1,6 +1,8 @@
-"""The device that networks run on where no Trainer chooses one."""
+"""The devices that networks run on where no Trainer chooses one."""
 
 from __future__ import annotations
+
+import os
 
 import torch
 
@@ -11,3 +13,10 @@ def fastest() -> torch.device:
     `CUDA_VISIBLE_DEVICES` names others, or with an empty value none.
     """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def visible() -> list[str]:
+    """Return the CUDA devices, by the names that `CUDA_VISIBLE_DEVICES` takes."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count))))
+    return named.split(",")[:count]

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from tqdm import tqdm
 
+from yolo_synth.devices import visible
 from yolo_synth.runs import Config, read_run, read_yaml, run_folders
 
 
@@ -40,7 +42,7 @@ class Trial:
         return " ".join(values).replace("/", "-")
 
 
-def sweep(file: str, runs: str = "runs", parallel: int = 1) -> None:
+def sweep(file: str, runs: str = "runs", parallel: int | None = None) -> None:
     """Train all runs of a W&B sweep file on this machine.
 
     Finished runs are skipped and cut-off ones go on, so a second call does what is left; a run that
@@ -49,7 +51,8 @@ def sweep(file: str, runs: str = "runs", parallel: int = 1) -> None:
     Args:
         file: Sweep file of Weights & Biases whose parameters have `value` or `values`.
         runs: Folder of all run folders.
-        parallel: How many runs to train at a time; they share the processor's cores.
+        parallel: How many runs to train at a time, by default one on each CUDA device, or one without;
+            they share the processor's cores, and the devices if they are more.
 
     Raises:
         ValueError: If the file is no grid, or a run failed.
@@ -59,11 +62,16 @@ def sweep(file: str, runs: str = "runs", parallel: int = 1) -> None:
     logs = Path(runs) / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     failed = []
+    devices = visible()
+    parallel = parallel or max(1, len(devices))
+    places: SimpleQueue[dict[str, str]] = SimpleQueue()
+    for number in range(parallel):
+        places.put(_place(devices, number, parallel))
     with (
         tqdm(total=len(todo) + skipped, initial=skipped, unit="run", desc="sweep") as bar,
         ThreadPoolExecutor(parallel) as pool,
     ):
-        started = {pool.submit(_train, trial, logs, parallel): trial for trial in todo}
+        started = {pool.submit(_train, trial, logs, places): trial for trial in todo}
         for future in _as_completed(started):
             trial = started[future]
             code, seconds = future.result()
@@ -91,17 +99,26 @@ def _as_completed(futures: Mapping[Future[tuple[int, float]], Trial]) -> Iterato
             future.cancel()
 
 
-def _train(trial: Trial, logs: Path, parallel: int) -> tuple[int, float]:
-    threads = max(1, (os.cpu_count() or 1) // parallel)
+def _place(devices: Sequence[str], number: int, parallel: int) -> dict[str, str]:
+    """Return the environment of one of the runs that train at a time: its cores and its device."""
+    cores = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // parallel))}
+    if not devices:
+        return cores
+    return {**cores, "CUDA_VISIBLE_DEVICES": devices[number % len(devices)]}
+
+
+def _train(trial: Trial, logs: Path, places: SimpleQueue[dict[str, str]]) -> tuple[int, float]:
+    place = places.get()
     start = time.monotonic()
     with (logs / f"{trial.name}.log").open("w") as log:
         code = subprocess.run(
             trial.command,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            env={**os.environ, **place},
             check=False,
         ).returncode
+    places.put(place)
     return code, time.monotonic() - start
 
 
