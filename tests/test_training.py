@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -36,6 +37,23 @@ def test_a_run_folder_holds_what_later_verbs_need(u_real):
         "pictures/epoch_001.png",
     } <= files
     assert json.loads((u_real / "summary.json").read_text())["epochs"] == 2
+
+
+def test_own_anchors_train_and_measure_alike(tiny_root, tmp_path, capsys):
+    sizes = [[4 * n, 3 * n] for n in range(1, 10)]
+    fit(tiny_root, tmp_path, "BDD100K", f"--model.anchors={sizes}")
+    run = tmp_path / "U-Real/0"
+    assert main(["test", f"--config={run}/config.yaml"]) == 0
+    said = re.findall(r"test/map50\s+([\d.e-]+)", capsys.readouterr().out)
+    assert main(["evaluate", str(tmp_path)]) == 0
+    scores = json.loads((run / "test/Real.json").read_text())["scores"]
+    assert scores["map50"] == pytest.approx(float(said[0]), rel=1e-6)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("anchors:", "others:"))
+    (run / "test/Real.json").unlink()
+    assert main(["evaluate", str(tmp_path)]) == 0
+    others = json.loads((run / "test/Real.json").read_text())["scores"]
+    assert others["map50"] != scores["map50"]
 
 
 def test_metrics_name_losses_and_average_precisions(u_real):

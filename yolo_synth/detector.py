@@ -21,6 +21,8 @@ from yolo_synth.yolov3 import (
     load_backbone,
     load_darknet_weights,
 )
+from yolo_synth.yolov3.network import ANCHORS
+from yolo_synth.yolov3.targets import checked_anchors
 
 Batch = tuple[Tensor, list[Target]]
 
@@ -44,6 +46,7 @@ class Detector(LightningModule):
         weights: str | None = None,
         lr: float = 1e-4,
         schedule: Literal["constant", "one_cycle"] = "constant",
+        anchors: tuple[tuple[float, float], ...] | None = None,
         confidence: float = 0.001,
         iou: float = 0.6,
         compiled: bool = False,
@@ -60,13 +63,16 @@ class Detector(LightningModule):
                 it, or a Darknet file of the same classes (.weights).
             lr: Learning rate of Adam; with `one_cycle` its peak.
             schedule: `constant`, or `one_cycle`, which reaches good accuracy in few epochs.
+            anchors: Nine widths and heights in pixels of the network input, as `data anchors` prints;
+                None takes YOLOv3's.
             confidence: Evaluation keeps boxes that score above this.
             iou: Overlap (IoU) above which non-maximum suppression drops the lower score.
             compiled: Whether `torch.compile` translates the network first, which takes minutes.
 
         Raises:
             FileNotFoundError: If there is no such file of weights.
-            ValueError: If the file does not fit the network, or both are given.
+            ValueError: If the file does not fit the network, both are given, or the anchors are not
+                nine.
         """
         super().__init__()
         if backbone is not None and weights is not None:
@@ -77,6 +83,7 @@ class Detector(LightningModule):
         self.network = YOLOv3(num_classes, width).to(memory_format=torch.channels_last)
         self.lr = lr
         self.schedule = schedule
+        self.anchors = ANCHORS if anchors is None else checked_anchors(anchors)
         self.confidence = confidence
         self.iou = iou
         self.pretrained_layers = range(0)
@@ -104,12 +111,13 @@ class Detector(LightningModule):
     def detect(self, images: Tensor) -> list[Detection]:
         """Return the detections in images [B, 3, H, W], boxes in pixels of the network input."""
         height, width = images.shape[2:]
-        return detections(self(images), (height, width), self.confidence, self.iou)
+        raw = self(images)
+        return detections(raw, (height, width), self.confidence, self.iou, anchors=self.anchors)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the scaled sum of the loss terms of one batch."""
         images, targets = batch
-        terms = detection_loss(self(images), targets)
+        terms = detection_loss(self(images), targets, self.anchors)
         loss = torch.stack(list(terms.values())).sum() * (len(images) / NOMINAL_BATCH)
         logged = {f"train/{name}": term.detach() for name, term in terms.items()}
         self.log_dict({**logged, "train/loss": loss.detach()}, batch_size=len(images))

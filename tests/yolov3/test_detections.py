@@ -155,3 +155,16 @@ def test_refuses_another_image_size():
         detections(blank(), (96, 64))
     with pytest.raises(ValueError, match="not 416x416"):
         detections(blank(), 416)
+
+
+def test_anchors_of_twice_the_size_are_twice_the_exponential():
+    raw = random_raw(2)
+    doubled = tuple((2 * width, 2 * height) for width, height in ANCHORS)
+    larger = [level.clone() for level in raw]
+    for level in larger:
+        level[..., 2:4] += math.log(2)
+    for found, expected in zip(
+        detections(raw, (96, 64), anchors=doubled), detections(larger, (96, 64)), strict=True
+    ):
+        torch.testing.assert_close(found["boxes"], expected["boxes"])
+        assert torch.equal(found["scores"], expected["scores"])

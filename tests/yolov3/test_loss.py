@@ -221,3 +221,16 @@ def test_a_step_on_the_network_lowers_it():
     assert sum((p.grad != 0).any().item() for p in network.parameters()) > 200
     optimizer.step()
     assert total(network(images), SCENE) < before
+
+
+def test_a_box_of_an_anchors_size_is_met_by_zeros():
+    """Raw zeros are a box of the anchor's size in the middle of its cell."""
+    raw = [torch.zeros(1, 3, 96 // s, 96 // s, 7) for s in STRIDES]
+    anchors = ((24.0, 8.0), *((300.0 + n, 300.0) for n in range(8)))
+    middle, edge = (
+        [{"boxes": torch.tensor([[x, 16.0, x + 24, 24.0]]), "labels": torch.tensor([1])}]
+        for x in (8.0, 4.0)
+    )
+    assert detection_loss(raw, middle, anchors)["box"] == pytest.approx(0, abs=1e-6)
+    assert detection_loss(raw, edge, anchors)["box"] > 0.1
+    assert detection_loss(raw, middle)["box"] > 0.1

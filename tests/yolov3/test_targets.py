@@ -6,7 +6,7 @@ import torch
 
 from yolo_synth.boxes import no_target
 from yolo_synth.yolov3.network import ANCHORS, MASKS, STRIDES
-from yolo_synth.yolov3.targets import assign, level_anchors
+from yolo_synth.yolov3.targets import assign, checked_anchors, level_anchors
 
 ORACLE = Path(__file__).parents[1] / "oracle"
 LEVELS = list(zip(level_anchors(torch.device("cpu")), STRIDES, strict=True))
@@ -93,3 +93,12 @@ def test_a_box_without_area_has_no_anchor():
     target = {"boxes": torch.tensor([[5.0, 5, 5, 9], [7, 7, 7, 7]]), "labels": torch.tensor([0, 1])}
     for anchors, stride in LEVELS:
         assert not assign([target], anchors, stride, (2, 2)).answers.any()
+
+
+def test_other_anchors_are_nine_and_the_largest_are_of_the_coarsest_map():
+    given = [[8 * n, 6 * n] for n in (9, 1, 8, 2, 7, 3, 6, 4, 5)]
+    levels = level_anchors(torch.device("cpu"), checked_anchors(given))
+    assert [level[:, 0].tolist() for level in levels] == [[56, 64, 72], [32, 40, 48], [8, 16, 24]]
+    for wrong in (given[:8], [*given[:8], [8]], [*given[:8], [8, 0]]):
+        with pytest.raises(ValueError, match="anchors are 9 widths and heights above 0"):
+            checked_anchors(wrong)

@@ -16,6 +16,8 @@ from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.devices import fastest
 from yolo_synth.runs import METRICS, Config, Run, data_module, find_runs, read_data, test_domains
 from yolo_synth.yolov3 import detections
+from yolo_synth.yolov3.network import ANCHORS
+from yolo_synth.yolov3.targets import checked_anchors
 
 
 def evaluate(folder: str, batch_size: int = 16, data: str | tuple[str, ...] = ()) -> None:
@@ -120,6 +122,7 @@ def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
     device = fastest()
     network = run.network().to(memory_format=torch.channels_last).to(device)
     model = run.config["model"]
+    anchors = checked_anchors(model.get("anchors") or ANCHORS)
     metric = AveragePrecision(model["num_classes"])
     for images, targets in module.test_dataloader():
         found = detections(
@@ -127,6 +130,7 @@ def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
             run.image_size,
             model["confidence"],
             model["iou"],
+            anchors=anchors,
         )
         metric.update(found, targets)
     return metric.compute()

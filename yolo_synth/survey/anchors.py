@@ -24,6 +24,8 @@ _SPREAD: Final = 0.1
 def anchors(data: str, count: int = 9, size: int | None = None, seed: int = 0) -> None:
     """Fit anchors to a data set's training boxes and print them beside YOLOv3's, as YAML.
 
+    With the line `anchors:` under `model:` in an experiment file, the network is trained with them.
+
     K-means on widths and heights with 1 - IoU for a distance, then small random steps that raise the
     mean IoU of a box with its best anchor. Recall is the share of boxes that an anchor answers for:
     its width-height IoU with the box is above 0.225. Nothing is learnt from the other boxes.

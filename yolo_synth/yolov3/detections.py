@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, box_convert, clip_boxes_to_image
 
 from yolo_synth.boxes import Detection
-from yolo_synth.yolov3.network import STRIDES
+from yolo_synth.yolov3.network import ANCHORS, STRIDES, Anchors
 from yolo_synth.yolov3.targets import level_anchors
 
 _TOGETHER: Final = 8  # images whose pairs of boxes are compared together: 2.5 GB with 3000 each
@@ -42,6 +42,7 @@ def detections(
     iou: float = 0.6,
     max_candidates: int = 3000,
     max_detections: int = 300,
+    anchors: Anchors = ANCHORS,
 ) -> list[Detection]:
     """Find the objects of each image in the network's raw maps.
 
@@ -59,6 +60,7 @@ def detections(
         max_candidates: Box and class pairs of an image that enter the suppression, which takes
             time quadratic in them.
         max_detections: Detections of an image that are returned.
+        anchors: The network's, of `checked_anchors`.
 
     Returns:
         B detections, boxes in pixels of the network input, the surest first. An image without any
@@ -80,7 +82,7 @@ def detections(
     scores = torch.where(objectness > confidence, objectness * classes, 0).flatten(1)
     best, order = scores.topk(min(max_candidates, scores.shape[1]))
     cell, labels = order.div(classes.shape[2], rounding_mode="floor"), order % classes.shape[2]
-    boxes = _boxes(flat.gather(1, cell[..., None].expand(-1, -1, 4)), _priors(raw)[cell])
+    boxes = _boxes(flat.gather(1, cell[..., None].expand(-1, -1, 4)), _priors(raw, anchors)[cell])
     kept = suppress(boxes, labels, best > confidence, iou)
     kept &= kept.cumsum(1) <= max_detections
     boxes = clip_boxes_to_image(boxes, (height, width))
@@ -92,14 +94,15 @@ def detections(
     ]
 
 
-def _priors(raw: Sequence[Tensor]) -> Tensor:
+def _priors(raw: Sequence[Tensor], anchors: Anchors) -> Tensor:
     """Return column, row, anchor width and height, and stride of each of n boxes, [n, 5], in pixels."""
     priors = []
-    for level, anchors, stride in zip(raw, level_anchors(raw[0].device), STRIDES, strict=True):
+    levels = zip(raw, level_anchors(raw[0].device, anchors), STRIDES, strict=True)
+    for level, sizes, stride in levels:
         prior = torch.empty(*level.shape[1:4], 5, device=level.device)
         prior[..., 0] = stride * torch.arange(level.shape[3], device=level.device)
         prior[..., 1] = stride * torch.arange(level.shape[2], device=level.device)[:, None]
-        prior[..., 2:4] = anchors[:, None, None]
+        prior[..., 2:4] = sizes[:, None, None]
         prior[..., 4] = stride
         priors.append(prior.flatten(0, 2))
     return torch.cat(priors)

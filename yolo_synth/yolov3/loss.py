@@ -14,14 +14,16 @@ from torch.nn import functional as F
 
 from yolo_synth.boxes import Target
 from yolo_synth.yolov3.detections import decode
-from yolo_synth.yolov3.network import STRIDES
+from yolo_synth.yolov3.network import ANCHORS, STRIDES, Anchors
 from yolo_synth.yolov3.targets import assign, level_anchors
 
 GAINS: Final = {"box": 3.54, "objectness": 64.3, "class": 37.4}
 """Factor on each term."""
 
 
-def detection_loss(raw: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+def detection_loss(
+    raw: Sequence[Tensor], targets: Sequence[Target], anchors: Anchors = ANCHORS
+) -> dict[str, Tensor]:
     """Return the three terms of the loss, each with its gain; their sum is what to minimise.
 
     Each term is summed over the three levels:
@@ -40,6 +42,7 @@ def detection_loss(raw: Sequence[Tensor], targets: Sequence[Target]) -> dict[str
     Args:
         raw: The network's three raw maps, [B, 3, h, w, 5 + C] at strides 32, 16 and 8.
         targets: B targets, boxes in pixels of the network input, on the device of `raw`.
+        anchors: The network's, of `checked_anchors`.
 
     Returns:
         `box`, `objectness` and `class`, each a float32 scalar.
@@ -49,8 +52,8 @@ def detection_loss(raw: Sequence[Tensor], targets: Sequence[Target]) -> dict[str
     """
     if len(targets) != len(raw[0]):
         raise ValueError(f"one target an image is wanted: {len(raw[0])}, not {len(targets)}")
-    levels = zip(raw, level_anchors(raw[0].device), STRIDES, strict=True)
-    terms = [_level_loss(level.float(), targets, anchors, s) for level, anchors, s in levels]
+    levels = zip(raw, level_anchors(raw[0].device, anchors), STRIDES, strict=True)
+    terms = [_level_loss(level.float(), targets, sizes, s) for level, sizes, s in levels]
     box, objectness, classes = (torch.stack(term).sum() for term in zip(*terms, strict=True))
     return {
         "box": GAINS["box"] * box,

@@ -14,7 +14,10 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-ANCHORS: Final = (
+Anchors = tuple[tuple[float, float], ...]
+"""Nine widths and heights in pixels of the network input, the smallest area first."""
+
+ANCHORS: Final[Anchors] = (
     (10.0, 13.0),
     (16.0, 30.0),
     (33.0, 23.0),

@@ -9,6 +9,7 @@ every cell is background.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from yolo_synth.boxes import Target
-from yolo_synth.yolov3.network import ANCHORS, MASKS
+from yolo_synth.yolov3.network import ANCHORS, MASKS, Anchors
 
 MATCH_IOU: Final = 0.225
 """An anchor answers for a box if the IoU of their widths and heights is above this."""
@@ -45,15 +46,30 @@ class Assignment(NamedTuple):
     answers: Tensor
 
 
+def checked_anchors(anchors: Sequence[Sequence[float]]) -> Anchors:
+    """Return nine anchors, the smallest area first: the three largest predict at stride 32.
+
+    Raises:
+        ValueError: If they are not nine widths and heights above 0.
+    """
+    if len(anchors) != len(ANCHORS) or any(len(a) != 2 or min(a) <= 0 for a in anchors):
+        raise ValueError(
+            f"anchors are {len(ANCHORS)} widths and heights above 0, as `data anchors` prints, not "
+            f"{[list(anchor) for anchor in anchors]}"
+        )
+    pairs = ((float(width), float(height)) for width, height in anchors)
+    return tuple(sorted(pairs, key=math.prod))
+
+
 @functools.cache
-def level_anchors(device: torch.device) -> list[Tensor]:
+def level_anchors(device: torch.device, anchors: Anchors = ANCHORS) -> list[Tensor]:
     """Return the anchors of layers 82, 94 and 106, each float32 [3, 2]: width, height in pixels.
 
     They are copied to a device once, since a training step that copies waits for all before it.
     """
     with torch.inference_mode(mode=False):  # evaluation may ask first, and training reuses them
-        anchors = torch.tensor(ANCHORS).to(device)
-    return [anchors[mask[0] : mask[-1] + 1] for mask in MASKS]
+        sizes = torch.tensor(anchors).to(device)
+    return [sizes[mask[0] : mask[-1] + 1] for mask in MASKS]
 
 
 def assign(
