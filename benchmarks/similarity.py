@@ -8,7 +8,8 @@ own, one thread, on the same two untrained networks and the same images, and how
 one of float64 forward passes; at large sizes ours on a few of the images, and the others from ours on
 all of them. One that cannot run is shown with the memory that it asked for. The other packages are no
 dependencies: `--peers-python` is the Python of an environment that has torch, this project,
-torch_cka, pytorch_cka, cka_pytorch and ckatorch.
+torch_cka, pytorch_cka, cka_pytorch and ckatorch. Where there is a CUDA device, a table of ours on it
+follows.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from yolo_synth.analysis.activations import gram_matrices
+from yolo_synth.analysis.activations import Precision, gram_matrices
+from yolo_synth.analysis.precision import full_float32
 from yolo_synth.analysis.similarity import cka
 from yolo_synth.yolov3.network import YOLOv3
 
@@ -281,6 +283,63 @@ def main() -> None:
         print(json.dumps(contend(given.contender, size, count, given.folder, given.limit)))
     else:
         compete(given)
+        if torch.cuda.is_available():
+            compete_on(torch.device("cuda"), given.sizes, given.images)
+
+
+def compete_on(device: torch.device, sizes: list[int], count: int) -> None:
+    """Print what ours takes on another device, by the clock, beside bare forward passes there."""
+    print(f"{device}, torch {torch.__version__}, two networks, {count} images\n")
+    print("| | s | / forward | peak GiB of the device | mean error | max error |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for size in sizes:
+        images = pictures(count, size)
+        few = images[: count if size <= LARGE else FORWARDS]
+        pair = networks()
+        exact = [reference_grams(network, few) for network in pair]
+        for network in pair:
+            network.to(device)
+        with full_float32(), torch.inference_mode():
+            bare = _clocked(device, partial(_forwards, pair, images.to(device)))
+        print(f"| bare forward, {size} x {size} | {bare:.2f} | 1.00 | {_peak_of(device)} | - | - |")
+        for precision in ("float32", "bfloat16"):
+            run = partial(_similarities, pair, precision=precision)
+            run(few)
+            seconds = _clocked(device, partial(run, images))
+            peak = _peak_of(device)
+            error = (run(few) - cka(*exact, debiased=True)).abs()
+            errors = f"{error.nanmean():.0e} | {error.nan_to_num(0).max():.0e}"
+            name = f"ours, {precision}, {size} x {size}"
+            print(
+                f"| {name} | {seconds:.2f} | {seconds / bare:.2f} | {peak} | {errors} |", flush=True
+            )
+
+
+def _forwards(pair: tuple[YOLOv3, YOLOv3], images: Tensor) -> None:
+    for network in pair:
+        for part in images.split(BATCH):
+            network(part.float() / 255)
+
+
+def _similarities(pair: tuple[YOLOv3, YOLOv3], images: Tensor, precision: Precision) -> Tensor:
+    a, b = (gram_matrices(network, images, precision=precision) for network in pair)
+    return cka(a, b, debiased=True)
+
+
+def _clocked(device: torch.device, work: Callable[[], object]) -> float:
+    """Return the seconds of the second of two calls, all of the device's work included."""
+    for _ in range(2):
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _peak_of(device: torch.device) -> str:
+    return f"{torch.cuda.max_memory_allocated() / 2**30:.2f}" if device.type == "cuda" else "-"
 
 
 def compete(given: argparse.Namespace) -> None:
