@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +12,7 @@ from yolo_synth.analysis.statistics import agreement
 from yolo_synth.analysis.structure import Structure
 from yolo_synth.analysis.uncertainty import SIGNIFICANT
 from yolo_synth.study.judging import WORDS, calibrated, verdicts
-from yolo_synth.study.results import Contrast, DomainGap, Pair, Table
+from yolo_synth.study.results import Contrast, DomainGap, Pair, Table, Values
 from yolo_synth.study.tables import part_means
 
 
@@ -111,15 +111,12 @@ def gap_tables(gaps: Sequence[DomainGap], structure: Structure) -> list[Table]:
                 },
             }
         )
-        layers[f"{first} and {second}", gap.run] = pd.DataFrame(
-            {"gap": gap.gap, "p": gap.p}
-            | {
-                f"dimensions of {domain}": values
-                for domain, values in zip(gap.domains, gap.dimensions, strict=True)
-            },
-            index=pd.MultiIndex.from_arrays(
-                [range(len(structure)), structure.kinds], names=["layer", "kind"]
-            ),
+        dimensions = {
+            f"dimensions of {domain}": values
+            for domain, values in zip(gap.domains, gap.dimensions, strict=True)
+        }
+        layers[f"{first} and {second}", gap.run] = _by_layer(
+            {"gap": gap.gap, "p": gap.p, **dimensions}, structure
         )
     caption = (
         "Inside one network: the unbiased squared distance between the mean outputs for the images of "
@@ -165,12 +162,8 @@ def contrast_tables(contrasts: Sequence[Contrast], structure: Structure) -> list
             }
         )
         key = (contrast.probe, f"{contrast.first} - {contrast.second}, with {contrast.third}")
-        layers[key] = pd.DataFrame(
-            {name: getattr(contrast, name) for name in ("value", "low", "high", "p")},
-            index=pd.MultiIndex.from_arrays(
-                [range(len(structure)), structure.kinds], names=["layer", "kind"]
-            ),
-        )
+        names = ("value", "low", "high", "p")
+        layers[key] = _by_layer({name: getattr(contrast, name) for name in names}, structure)
     caption = (
         "Debiased CKA of the first network with a third, minus that of the second network with it, on the "
         "same images; means over layers, and the number of layers in which it differs from zero (jackknife "
@@ -193,3 +186,9 @@ def contrast_tables(contrasts: Sequence[Contrast], structure: Structure) -> list
             pd.concat(layers, axis=1, names=["probe images", "difference", "value"]),
         ),
     ]
+
+
+def _by_layer(columns: Mapping[str, Values], structure: Structure) -> pd.DataFrame:
+    """Return a row a layer, named by its number and kind."""
+    layers = [range(len(structure)), structure.kinds]
+    return pd.DataFrame(columns, index=pd.MultiIndex.from_arrays(layers, names=["layer", "kind"]))
