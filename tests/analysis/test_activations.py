@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 
 import pytest
@@ -346,6 +347,91 @@ def test_stripes_of_many_kinds_of_layers(monkeypatch):
         assert pieces.count(6) > 1
         assert pieces.count(7) == 1
         assert relative_error(gram_matrices(network, images[:3]), expected) < 1e-5
+
+
+class Plan(nn.Module):
+    """A network that says its plan."""
+
+    def __init__(self, sources: list[tuple[int, ...]], *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.sources = sources
+
+    def direct(self, images: Tensor) -> Tensor:
+        """Return the Gram matrices of a plain float64 pass."""
+        outputs = {-1: images.double()}
+        for index, (layer, sources) in enumerate(zip(self.layers, self.sources, strict=True)):
+            outputs[index] = copy.deepcopy(layer).double()(*(outputs[s] for s in sources))
+        flat = [outputs[index].flatten(1) for index in range(len(self.layers))]
+        return torch.stack([rows @ rows.T for rows in flat])
+
+
+class Joined(nn.Module):
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return torch.cat(inputs, dim=1)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [nn.ReLU(), nn.LeakyReLU(0.1), nn.ReLU6(), nn.ELU(), nn.Hardtanh(), nn.SiLU(), nn.Identity()],
+    ids=lambda module: type(module).__name__,
+)
+def test_an_activation_as_its_own_layer(activation):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(8)
+    network = Plan([(-1,), (0,), (1,)], nn.Conv2d(3, 8, 3, bias=False), norm, activation).eval()
+    nn.init.uniform_(norm.bias, -2, 2)
+    images = torch.rand(6, 3, 16, 16)
+    with torch.no_grad():
+        assert relative_error(gram_matrices(network, images), network.direct(images)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("sources", "layers"),
+    [
+        ([(-1,), (0,)], [nn.Upsample(scale_factor=2), nn.Conv2d(3, 4, 3)]),
+        ([(-1,), (0,)], [nn.Identity(), nn.Conv2d(3, 4, 3)]),
+        ([(-1,), (0, -1)], [nn.Conv2d(3, 4, 3, padding=1), Joined()]),
+    ],
+    ids=["upsample", "identity", "joined"],
+)
+def test_a_layer_without_weights_that_reads_the_images(sources, layers):
+    network, images = Plan(sources, *layers), torch.rand(6, 3, 16, 16)
+    with torch.no_grad():
+        assert relative_error(gram_matrices(network, images), network.direct(images)) < 1e-5
+
+
+def test_a_layer_that_takes_fewer_inputs_is_refused():
+    network = Plan([(-1,), (0, 0)], nn.Conv2d(3, 4, 3), nn.ReLU())
+    with pytest.raises(ValueError, match="layer 1 does not take outputs of"):
+        gram_matrices(network, torch.rand(2, 3, 16, 16))
+
+
+def test_images_stay_what_they_are_and_every_pass_sees_them():
+    """A network that normalises its input in place, run several times for lack of memory."""
+
+    class Normalising(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.sub_(0.5).div_(0.25))
+
+    torch.manual_seed(0)
+    network = Normalising(nn.Conv2d(3, 4, 3))
+    images = torch.rand(6, 3, 16, 16).to(memory_format=torch.channels_last)
+    before = images.clone()
+    found = gram_matrices(network, images, memory=6 * 4 * 300)
+    with torch.no_grad():
+        features = network(before.clone()).flatten(1).double()
+    assert torch.equal(images, before)
+    assert relative_error(found, (features @ features.T)[None]) < 1e-5
+
+
+def test_grams_of_a_network_of_other_modules_are_not_taken(tmp_path):
+    torch.manual_seed(0)
+    convolution, images = nn.Conv2d(3, 4, 3), torch.rand(4, 3, 16, 16)
+    one, other = (nn.Sequential(convolution, nn.LeakyReLU(slope)) for slope in (0.1, 0.9))
+    gram_matrices(one, images, folder=tmp_path)
+    with pytest.raises(ValueError, match="holds Gram matrices of other network"):
+        gram_matrices(other, images, folder=tmp_path)
 
 
 def test_a_plan_that_changes_what_it_reads_is_refused():

@@ -372,3 +372,18 @@ def test_refusals():
         difference((a, b), (b, a), (torch.zeros(3, 2),) * 2)
     with pytest.raises(ValueError, match="every layer with every layer"):
         PermutationTest(torch.zeros(2), torch.zeros(5, 2)).best_match()
+
+
+def test_a_best_match_has_its_own_p_value():
+    # One layer shares an offset of the groups alone, the other a little within them
+    offset = torch.tensor([0.0] * 30 + [2.0] * 30)[:, None]
+    own = normal(60, 30, seed=0)
+    a = gram(own + offset)[None]
+    b = torch.stack([gram(normal(60, 30, seed=1) + offset), gram(own + normal(60, 30, seed=2))])
+    test = permutation_test(a, b, draws=199, groups=[0] * 30 + [1] * 30)
+    match, p = test.best_match()
+
+    assert test.value[0, 0] > test.value[0, 1]
+    assert (test.p[0] <= 0.05).tolist() == [False, True]
+    assert match.tolist() == [0]
+    assert p.item() > 0.05

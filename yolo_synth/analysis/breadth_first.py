@@ -39,10 +39,10 @@ class Batch(NamedTuple):
     dtype: torch.dtype
 
     def rows(self, rows: slice = slice(None)) -> Tensor:
-        """Return some rows as [b, 3, rows, W] in 0..1, with the channels last."""
+        """Return a copy of some rows as [b, 3, rows, W] in 0..1, with the channels last."""
         part = self.images[:, :, rows]
         part = part.float() / 255 if part.dtype == torch.uint8 else part
-        return part.to(self.dtype, memory_format=torch.channels_last)
+        return part.to(self.dtype, memory_format=torch.channels_last, copy=True)
 
 
 def run_breadth_first(plan: Plan, batches: Sequence[Batch]) -> Iterator[Piece]:

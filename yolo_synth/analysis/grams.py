@@ -152,6 +152,7 @@ class Fingerprint(TypedDict):
 
     Attributes:
         weights: SHA-256 of the network's state.
+        network: SHA-256 of what its modules are and how they are joined.
         images: SHA-256 of the images as they were given.
         shape: Of the images.
         precision: `float32` or `bfloat16`.
@@ -159,6 +160,7 @@ class Fingerprint(TypedDict):
     """
 
     weights: str
+    network: str
     images: str
     shape: list[int]
     precision: str
@@ -168,9 +170,15 @@ class Fingerprint(TypedDict):
 def fingerprint(
     network: nn.Module, images: Tensor, precision: str, layers: Sequence[str]
 ) -> Fingerprint:
-    """Describe a computation so that two are equal if and only if their Gram matrices are."""
+    """Describe a computation, so that one of other numbers has another description.
+
+    Of the network that is its state, its modules as they print themselves, and its plan: a forward
+    method of one's own that is changed and prints alike goes unnoticed.
+    """
+    plan = f"{network} {list(getattr(network, 'sources', ()))}"
     return Fingerprint(
         weights=_digest(network.state_dict()),
+        network=hashlib.sha256(plan.encode()).hexdigest(),
         images=_digest({"images": images}),
         shape=list(images.shape),
         precision=precision,

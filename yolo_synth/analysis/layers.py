@@ -132,8 +132,11 @@ class Layer:
         """Factor on the sum of the sources' Gram matrices that gives this layer's; 0 if none does.
 
         1 where the output is the source in another shape, or the sources joined along the channels;
-        s^2 where it repeats each value of its source s times along rows and columns.
+        s^2 where it repeats each value of its source s times along rows and columns. The images have
+        no Gram matrix of which one could follow.
         """
+        if IMAGE in self.sources:
+            return 0
         if self.is_view:
             return 1
         if not self._is_stateless or {len(s) for s in (*self.inputs, self.shape)} != {3}:
@@ -196,7 +199,7 @@ def read_layers(network: Planned, image: Sequence[int]) -> list[Layer]:
             probes = [torch.empty(2, *shape, device="meta") for shape in inputs]
         try:
             output, chain = _try(module, *probes)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:
             raise ValueError(
                 f"layer {index} does not take outputs of {list(inputs)}, which follow from images "
                 f"of {list(image)}: {str(error).splitlines()[0]}"
@@ -253,6 +256,9 @@ def _try(module: nn.Module, *inputs: Tensor) -> tuple[object, Chain | None]:
 
 
 def _random(*shapes: Sequence[int]) -> list[Tensor]:
-    """Draw one image's worth of each shape, without touching the global random state."""
+    """Draw one image's worth of each shape, without touching the global random state.
+
+    Of both signs, small and large, so that no activation leaves all of them as they are.
+    """
     generator = torch.Generator().manual_seed(0)
-    return [torch.rand(1, *shape, generator=generator) for shape in shapes]
+    return [100 * torch.randn(1, *shape, generator=generator) for shape in shapes]

@@ -98,8 +98,8 @@ class PermutationTest:
     def best_match(self) -> tuple[Tensor, Tensor]:
         """Find for each layer of the first network the most similar one of the second.
 
-        The p-value knows that the best of many was picked: it compares with the best match of the
-        same row in each draw, cells standardised as in `p_corrected`.
+        The p-value knows that the best of many was picked: it compares the layer that was with the
+        largest of the row in each draw, cells standardised as in `p_corrected`.
 
         Returns:
             Indices [la] of the best-matching layers, by the observed value, -1 for a constant layer,
@@ -113,7 +113,7 @@ class PermutationTest:
         value, draws = self._standardised()
         none = self.value.isnan().all(-1)
         best = self.value.nan_to_num(-torch.inf).argmax(-1)
-        p = _p_value(value.amax(-1), draws.amax(-1))
+        p = _p_value(value.gather(-1, best[:, None])[:, 0], draws.amax(-1))
         return best.masked_fill(none, -1), p.masked_fill(none, torch.nan)
 
     def _standardised(self) -> tuple[Tensor, Tensor]:

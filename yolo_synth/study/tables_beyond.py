@@ -190,5 +190,5 @@ def contrast_tables(contrasts: Sequence[Contrast], structure: Structure) -> list
 
 def _by_layer(columns: Mapping[str, Values], structure: Structure) -> pd.DataFrame:
     """Return a row a layer, named by its number and kind."""
-    layers = [range(len(structure)), structure.kinds]
-    return pd.DataFrame(columns, index=pd.MultiIndex.from_arrays(layers, names=["layer", "kind"]))
+    layers = pd.MultiIndex.from_tuples(enumerate(structure.kinds), names=["layer", "kind"])
+    return pd.DataFrame(columns, index=layers)
