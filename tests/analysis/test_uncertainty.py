@@ -311,6 +311,26 @@ def test_the_layer_where_the_gap_opens():
     assert test.value[2].item() == pytest.approx(0.25, abs=0.1)
 
 
+def test_a_gap_of_images_in_clusters_is_one_of_clusters():
+    # No gap between the groups, but each has ten sequences of five frames that are alike
+    clusters = [image // 5 for image in range(100)]
+    first = torch.arange(100) < 50
+    free, whole = [], []
+    for experiment in range(100):
+        sequences = normal(20, 30, seed=experiment).repeat_interleave(5, 0)
+        grams = gram(sequences + normal(100, 30, seed=experiment + 1000))[None]
+        tests = (gap_test(grams, first, 99, experiment, clusters=c) for c in (None, clusters))
+        for found, test in zip((free, whole), tests, strict=True):
+            found.append(test.p.item() <= 0.1)
+
+    assert np.mean(free) > 0.9
+    assert binomtest(int(np.sum(whole)), 100, 0.1).pvalue > 0.01
+    with pytest.raises(ValueError, match="a cluster has images of both groups"):
+        gap_test(grams, first, clusters=[image % 5 for image in range(100)])
+    with pytest.raises(ValueError, match="99 clusters for 100 images"):
+        gap_test(grams, first, clusters=clusters[1:])
+
+
 def test_holm_steps_down():
     p = torch.tensor([0.01, 0.04, torch.nan, 0.03, 0.005], dtype=torch.float64)
 

@@ -336,11 +336,18 @@ def shuffle_groups(groups: Sequence[str] | None) -> list[str] | None:
 
 
 def gap_test(
-    grams: Tensor, first: Tensor, draws: int = 1000, seed: int = 0, relative: bool = True
+    grams: Tensor,
+    first: Tensor,
+    draws: int = 1000,
+    seed: int = 0,
+    relative: bool = True,
+    clusters: Sequence[Hashable] | None = None,
 ) -> PermutationTest:
     """Find the layers of one network that tell two groups of images apart.
 
-    `measures.mmd2` of the two groups against that of groups drawn at random.
+    `measures.mmd2` of the two groups against that of groups drawn at random. Images that come in
+    clusters (sequence, ride) are drawn by whole clusters: frames of one video are alike, so that ten
+    of them say little more of a domain than one.
 
     Args:
         grams: Gram matrices [l, n, n] of the images of both groups.
@@ -348,16 +355,18 @@ def gap_test(
         draws: Number of random divisions.
         seed: Seed of the divisions.
         relative: As in `measures.mmd2`.
+        clusters: What each image belongs to, [n], each within one of the groups; None if all images
+            are independent.
 
     Returns:
         The test, cells [l]: `p_corrected` is corrected over the layers.
 
     Raises:
-        ValueError: As `measures.mmd2`.
+        ValueError: As `measures.mmd2`, or if the clusters are not one an image, or one of them lies
+            in both groups.
     """
     value = mmd2(grams, first, relative)
-    orders = torch.stack(list(_permutations(len(first), draws, seed, None)))
-    memberships = first.cpu()[orders].double()
+    memberships = torch.stack(list(_divisions(first.cpu(), draws, seed, clusters))).double()
     null = [gaps(grams, memberships[i : i + 100], relative) for i in range(0, draws, 100)]
     return PermutationTest(value, torch.cat(null, dim=-1).mT)
 
@@ -578,6 +587,27 @@ def _permutations(
         order = torch.empty_like(places)
         order[places] = keys.argsort()
         yield order
+
+
+def _divisions(
+    first: Tensor, number: int, seed: int, clusters: Sequence[Hashable] | None
+) -> Iterator[Tensor]:
+    """Yield divisions of n images like `first` [n], whole clusters moved, two images at least a side."""
+    labels: dict[Hashable, int] = {}
+    given = range(len(first)) if clusters is None else clusters
+    member = torch.tensor([labels.setdefault(cluster, len(labels)) for cluster in given])
+    if len(member) != len(first):
+        raise ValueError(f"{len(member)} clusters for {len(first)} images: give one an image")
+    side = torch.zeros(len(labels), dtype=torch.bool)
+    side[member[first]] = True
+    if not torch.equal(side[member], first):
+        raise ValueError("a cluster has images of both groups: give one to each group")
+    generator = torch.Generator().manual_seed(seed)
+    while number:
+        division = side[torch.randperm(len(side), generator=generator)][member]
+        if 2 <= int(division.sum()) <= len(first) - 2:
+            number -= 1
+            yield division
 
 
 def _p_value(value: Tensor, draws: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ def _gaps(runs: Sequence[Run], first: Probe, second: Probe, folder: Path) -> lis
         torch.cat([first.images, second.images]),
         [*first.names, *second.names],
         f"{first.source} and {second.source}",
+        [*_clusters(first), *_clusters(second)],
     )
     is_first = torch.arange(len(both.images)) < len(first.images)
     size, grams = both.images.shape[-1], Grams(both)
@@ -50,9 +51,10 @@ def _gaps(runs: Sequence[Run], first: Probe, second: Probe, folder: Path) -> lis
     for run in runs:
         subject = Subject(run)
         path = folder / f"gap_{file_name(f'{run.name}_{both.source}_{size}'.lower())}.npz"
-        key = digest(subject.weights, image_digest(both), str(len(first.images)), str(DRAWS))
+        images = (image_digest(both), str(len(first.images)), *(both.groups or ()))
+        key = digest(subject.weights, *images, str(DRAWS))
         if (values := read_kept(path, key)) is None:
-            values = _values(grams(subject), is_first)
+            values = _values(grams(subject), is_first, both.groups)
             keep(path, key, values)
         gaps.append(
             DomainGap(
@@ -69,8 +71,13 @@ def _gaps(runs: Sequence[Run], first: Probe, second: Probe, folder: Path) -> lis
     return gaps
 
 
-def _values(grams: Tensor, is_first: Tensor) -> dict[str, Any]:
-    test = gap_test(grams, is_first, DRAWS)
+def _clusters(probe: Probe) -> list[str]:
+    """Name what each image belongs to, so that no two domains have one in common."""
+    return [f"{probe.source} {group}" for group in probe.groups or probe.names]
+
+
+def _values(grams: Tensor, is_first: Tensor, clusters: Sequence[str] | None) -> dict[str, Any]:
+    test = gap_test(grams, is_first, DRAWS, clusters=clusters)
     return {
         "gap": test.value.numpy(),
         "null": test.null_quantile().numpy(),

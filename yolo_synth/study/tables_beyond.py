@@ -122,8 +122,8 @@ def gap_tables(gaps: Sequence[DomainGap], structure: Structure) -> list[Table]:
         "Inside one network: the unbiased squared distance between the mean outputs for the images of "
         "two domains (MMD\u00b2, Gretton et al. 2012) over the variance within a domain; 1 is a gap as "
         "large as the spread within, 0 is chance. Dimensions: participation ratio of the images' outputs, "
-        "how many directions they fill. P-values by permuting the domains, corrected over the layers. The "
-        "paper has no such table."
+        "how many directions they fill. P-values by permuting the domains of whole sequences and rides, "
+        "corrected over the layers. The paper has no such table."
     )
     return [
         Table(
