@@ -7,6 +7,7 @@ from scipy.linalg import orthogonal_procrustes, subspace_angles
 from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 
+from yolo_synth.analysis.grams import Gram
 from yolo_synth.analysis.measures import (
     euclidean_distance,
     mean_squared_cca,
@@ -91,6 +92,23 @@ def leading(x, share):
     u, s, _ = np.linalg.svd(centred(x), full_matrices=False)
     count = np.searchsorted(np.cumsum(s**2) / np.sum(s**2), share) + 1
     return u[:, :count] * s[:count]
+
+
+def test_canonical_correlations_are_not_made_of_float32s_rounding():
+    # Fewer features than images, summed up as the layers of a network are
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(200, 30, generator=generator) for _ in range(2))
+    sums = Gram(200, "x"), Gram(200, "y")
+    for total, features in zip(sums, (x, y), strict=True):
+        total.add([features])
+    found, exact = [total.matrix() for total in sums], [z.double() @ z.double().T for z in (x, y)]
+    assert mean_squared_cca(*found).item() == pytest.approx(
+        mean_squared_cca(*exact).item(), abs=1e-4
+    )
+    for measure in (svcca, pwcca):
+        assert measure(*found, kept=1).item() == pytest.approx(
+            measure(*exact, kept=1).item(), abs=1e-4
+        )
 
 
 def test_svcca_is_cca_of_the_leading_components(features):

@@ -17,6 +17,7 @@ from yolo_synth.analysis.uncertainty import (
     jackknife,
     leave_one_out,
     permutation_test,
+    residual_p,
     shuffle_groups,
     verdict,
 )
@@ -299,6 +300,38 @@ def test_deconfounded_grams_go_through_every_test():
     assert jackknife(a, c, other.p, paired=True).low.isnan().all()
 
 
+@pytest.mark.parametrize(("n", "p", "decay", "change"), [(60, 50, 1, 0.3), (60, 20, 0, 0.2)])
+def test_independent_changes_of_one_start_are_not_beyond_chance(n, p, decay, change):
+    # Where the start has few directions a permutation test alone rejects most of the time
+    scale = torch.arange(1, p + 1).double() ** (-decay / 2)
+    permuted, both = [], []
+    for experiment in range(40):
+        start, *changes = normal(3, n, p, seed=experiment) * scale
+        own = normal(2, 6, n, p, seed=experiment + 1000) * scale
+        a, b = (
+            deconfound(gram(start + change * added + 0.2 * noise), gram(start)[None])
+            for added, noise in zip(changes, own, strict=True)
+        )
+        test = permutation_test(a, b, draws=99, seed=experiment, paired=True)
+        permuted.append((test.p_corrected <= 0.05).any().item())
+        both.append((residual_p(a, b, test.p_corrected) <= 0.05).any().item())
+
+    assert np.mean(permuted) > 0.15
+    assert binomtest(int(np.sum(both)), 40, 0.05, alternative="greater").pvalue > 0.01
+
+
+def test_what_two_trainings_both_added_is_beyond_chance():
+    start, shared = normal(2, 60, 30, seed=0)
+    a, b = (
+        deconfound(gram(start + 0.3 * (shared + normal(4, 60, 30, seed=s))), gram(start)[None])
+        for s in (1, 2)
+    )
+    test = permutation_test(a, b, draws=199, paired=True)
+    assert (residual_p(a, b, test.p_corrected) <= 0.05).all()
+    with pytest.raises(ValueError, match=r"p-values of \[3\] cells for \[4\]"):
+        residual_p(a, b, test.p[:3])
+
+
 def test_the_layer_where_the_gap_opens():
     features = normal(3, 40, 30, seed=0)
     first = torch.arange(40) < 20
@@ -365,13 +398,13 @@ def test_words_follow_the_intervals():
         torch.zeros(2) + 0.2,
         torch.full((2,), nan),
     )
-    assert no_ceiling.tolist() == ["undecided", "as by chance"]
+    assert no_ceiling.tolist() == ["undecided", "not told from chance"]
     assert words.tolist() == [
         "between",
-        "as by chance",
-        "as two seeds",
+        "not told from chance",
+        "not told from two seeds",
         "undecided",
-        "as by chance",
+        "not told from chance",
         "constant",
     ]
 

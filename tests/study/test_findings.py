@@ -71,7 +71,7 @@ def test_seeds_of_two_models_share_a_sentence(structure):
     sentences = findings(scores(U0=0.5), two, structure)
     added, where = (said(sentences, words) for words in ("What training added", "By scale region"))
     assert "U-Real vs U-Synthetic, seeds 0 and 1 (Real images)" in added
-    assert "to 0.15 and 0.20 over the head. It is beyond permuted images in 107 and 107 of" in added
+    assert "to 0.15 and 0.20 over the head. It is beyond chance in 107 and 107 of" in added
     assert (
         "U-Real and U-Synthetic, seeds 0 and 1, have a mean debiased CKA of 0.70 and 0.70" in where
     )
@@ -103,7 +103,7 @@ def test_what_training_added_comes_before_the_plain_figure(structure):
     sentences = findings(scores(U0=0.5), [added], structure)
     texts = [said(sentences, "What training added"), said(sentences, "By scale region")]
     assert [sentences.index(text) for text in texts] == [1, 2]
-    assert "beyond permuted images in 40 of 107 layers" in texts[0]
+    assert "beyond chance in 40 of 107 layers" in texts[0]
 
 
 def test_a_second_opinion_names_how_alike_the_families_rank_the_layers(structure):

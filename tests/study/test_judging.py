@@ -23,13 +23,19 @@ def test_words_follow_interval_chance_and_two_seeds():
         null=[0.05] * 5,
         ceiling_low=[0.93] * 5,
     )
-    words = ["as two seeds", "between", "as by chance", "as by chance", "constant"]
+    words = [
+        "not told from two seeds",
+        "between",
+        "not told from chance",
+        "not told from chance",
+        "constant",
+    ]
     assert verdicts(judged).tolist() == words
 
 
 def test_without_two_seeds_what_is_beyond_chance_is_undecided():
     judged = pair([0.9, 0.1], low=[0.8, 0.0], high=[1.0, 0.2], null=[0.05, 0.05])
-    assert verdicts(judged).tolist() == ["undecided", "as by chance"]
+    assert verdicts(judged).tolist() == ["undecided", "not told from chance"]
 
 
 def test_places_between_chance_and_two_seeds():

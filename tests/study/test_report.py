@@ -169,7 +169,10 @@ def test_pairs_of_one_seed_have_a_second_opinion_and_a_verdict(out, matrices):
     assert "angle" not in matrices("F-Synthetic-0_vs_U-Real-1_real_32")
     table = pd.read_csv(out / "tables" / "verdicts.csv").set_index(["probe images", "pair"])
     counts = table.loc[("Real", "U-Real/0 vs F-Synthetic/0")]
-    assert counts[["as two seeds", "between", "as by chance", "undecided"]].sum() == 107
+    assert (
+        counts[["not told from two seeds", "between", "not told from chance", "undecided"]].sum()
+        == 107
+    )
     assert (out / "tables" / "second_opinion.csv").is_file()
 
 

@@ -20,6 +20,10 @@ from yolo_synth.analysis.similarity import (
     squared_distances,
 )
 
+FLOAT32_NOISE = 1e-6
+"""Directions with less than this fraction of the largest one's variance are float32's rounding: canonical
+correlations, which count all directions alike, would be made of it."""
+
 
 def procrustes_distance(grams_a: Tensor, grams_b: Tensor) -> Tensor:
     """Return the distance of two layers after the best scaling and rotation.
@@ -76,7 +80,8 @@ def euclidean_distance(grams_a: Tensor, grams_b: Tensor) -> Tensor:
 def mean_squared_cca(grams_a: Tensor, grams_b: Tensor) -> Tensor:
     """Return the mean squared canonical correlation Σ ρᵢ² / k, k the smaller of the two ranks.
 
-    ρᵢ are the singular values of UᵀV, U and V orthonormal bases of the centred features' columns.
+    ρᵢ are the singular values of UᵀV, U and V orthonormal bases of the centred features' columns,
+    without directions that are float32's rounding (`FLOAT32_NOISE`).
     It is invariant to every invertible linear map, and therefore 1 for any two layers of rank n-1:
     it says nothing where there are more features than images. Source: Kornblith et al. 2019.
 
@@ -151,7 +156,8 @@ def pwcca(grams_a: Tensor, grams_b: Tensor, kept: float = 0.99) -> Tensor:
 def mutual_neighbours(grams_a: Tensor, grams_b: Tensor, k: int = 10) -> Tensor:
     """Return the mean share of an image's k nearest neighbours that two layers have in common.
 
-    By Euclidean distance; chance is k / (n-1). Source: Huh et al., The platonic representation
+    By Euclidean distance; chance is k / (n-1), and more where distances are equal, of which the first
+    images' count. Source: Huh et al., The platonic representation
     hypothesis, 2024.
 
     Args:
@@ -284,7 +290,7 @@ def _basis(grams: Tensor, kept: float) -> tuple[Tensor, Tensor]:
     """
     values, vectors = _eigen(grams)
     total = values.sum(-1, keepdim=True)
-    used = (values > 0) & (values.cumsum(-1) - values < kept * total)
+    used = (values > FLOAT32_NOISE * values[..., :1]) & (values.cumsum(-1) - values < kept * total)
     vectors = (vectors * used[..., None, :]).masked_fill(total[..., None] == 0, torch.nan)
     return vectors, values.sqrt() * used
 

@@ -119,7 +119,7 @@ def deconfound(grams: Tensor, initial: Tensor) -> Tensor:
 
     Ũ(K) - β Ũ(K₀) with β = ⟨Ũ(K), Ũ(K₀)⟩ / ‖Ũ(K₀)‖², by ordinary least squares over the pairs of
     images. The result is U-centred: the debiased `cka` of two such stacks is the partial CKA, and
-    the tests of `uncertainty` take it as they take any Gram.
+    `uncertainty.jackknife` and `residual_p` tell how sure it is.
 
     Source: Cui et al., Deconfounded representation similarity for comparison of neural networks,
     NeurIPS 2022, in the U-centred form of Székely and Rizzo 2014.

@@ -2,7 +2,8 @@
 
 All of it follows from the Gram matrices of the same n images, without the networks. Two kinds of
 cell are understood throughout: every layer with every layer, [la, lb], or with `paired=True` layer i
-with layer i only, [l]. To ask about what training added, hand in `similarity.deconfound`'s stacks.
+with layer i only, [l]. To ask about what training added, hand in `similarity.deconfound`'s stacks,
+and judge them by `residual_p`.
 
 A bootstrap over images is not offered: an image drawn twice is a pair of similarity 1, which raises
 CKA by 0.09 to 0.28 at n = 200. The jackknife leaves images out instead.
@@ -223,6 +224,34 @@ def difference(
     return interval, chance.where(offered & ~value.isnan(), torch.nan)
 
 
+def residual_p(residuals_a: Tensor, residuals_b: Tensor, permuted: Tensor) -> Tensor:
+    """Return p-values of what training added to two networks, layer i of one with layer i of the other.
+
+    Residuals of two networks with one start are products of their changes with that start. Shuffling
+    the images of one takes apart what the start alone has in common, so that the permutation test
+    rejects far too often: of 20 layers with independent changes and a start of few directions at least
+    one in 73 to 88 % of experiments at 0.05. The jackknife knows of no such null. The larger of
+    both is returned, with which it is at most 5 %.
+
+    Args:
+        residuals_a: `similarity.deconfound` of the first network [l, n, n].
+        residuals_b: That of the second network, from the same start [l, n, n].
+        permuted: `p_corrected` of a paired `permutation_test` of the two [l].
+
+    Returns:
+        One-sided p-values [l], the jackknife's with Holm's correction over the layers; NaN where a
+        layer did not change.
+
+    Raises:
+        ValueError: As `jackknife`.
+    """
+    value, variance, freedom = _spread(_replicates(residuals_a, residuals_b, paired=True))
+    if permuted.shape != value.shape:
+        raise ValueError(f"p-values of {list(permuted.shape)} cells for {list(value.shape)}")
+    chance = _like(student.sf((value / variance.sqrt()).cpu(), freedom.cpu()), value)
+    return torch.maximum(holm(chance.where(~value.isnan(), torch.nan)), permuted.to(value))
+
+
 def leave_one_out(grams_a: Tensor, grams_b: Tensor, paired: bool = False) -> Tensor:
     """Return the debiased CKA without each image in turn.
 
@@ -406,7 +435,9 @@ def calibrate(value: Tensor, floor: Tensor, ceiling: Tensor) -> Tensor:
 
 
 def verdict(interval: Interval, null_high: Tensor, ceiling_low: Tensor) -> np.ndarray:
-    """Say what the intervals allow to say.
+    """Say what the intervals allow to say: what a similarity cannot be told from.
+
+    The fewer the images, the wider the intervals, and the less can be told.
 
     Args:
         interval: Similarities with their intervals.
@@ -414,15 +445,15 @@ def verdict(interval: Interval, null_high: Tensor, ceiling_low: Tensor) -> np.nd
         ceiling_low: Lower end of the interval of two seeds of one model in the same cells.
 
     Returns:
-        Words, in the shape of the cells: "as by chance" where there is no interval or it reaches down
-        to the null, "as two seeds" where it reaches up to the ceiling, "undecided" where it does
-        both or there is no ceiling, "between" where it does neither, and "constant" where there is
-        no value.
+        Words, in the shape of the cells: "not told from chance" where there is no interval or it
+        reaches down to the null, "not told from two seeds" where it reaches up to the ceiling,
+        "undecided" where it does both or there is no ceiling, "between" where it does neither, and
+        "constant" where there is no value.
     """
     chance = ~(interval.low > null_high).cpu().numpy()
     seeds = (interval.high >= ceiling_low).cpu().numpy()
-    words = np.where(chance, np.where(seeds, "undecided", "as by chance"), "between")
-    words = np.where(seeds & ~chance, "as two seeds", words)
+    words = np.where(chance, np.where(seeds, "undecided", "not told from chance"), "between")
+    words = np.where(seeds & ~chance, "not told from two seeds", words)
     words = np.where(ceiling_low.isnan().cpu().numpy() & ~chance, "undecided", words)
     return np.where(interval.value.isnan().cpu().numpy(), "constant", words)
 

@@ -189,7 +189,7 @@ def _against_references(group: Sequence[Pair], structure: Structure) -> str:
             f"{text}; how far two trainings of one model are apart is unknown, since there is one "
             "seed."
         )
-    reached = _listed(str(int((each == "as two seeds").sum())) for each in words)
+    reached = _listed(str(int((each == "not told from two seeds").sum())) for each in words)
     places = [calibrated(pair) for pair in group]
     return (
         f"{text}; of these, it reaches the interval of two seeds of one model in {reached}. Between "
@@ -328,7 +328,7 @@ def _training_added(group: Sequence[Pair], structure: Structure) -> str:
     return (
         f"What training added, {_named(group).rstrip(',')} ({pair.probe} images): with the common initial "
         f"state regressed out, the mean debiased CKA goes {' and '.join(texts)}{rest}. It is beyond "
-        f"permuted images in {clear} of {len(partials[0]) - count} layers."
+        f"chance in {clear} of {len(partials[0]) - count} layers."
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from yolo_synth.analysis.uncertainty import Interval, calibrate, verdict
 from yolo_synth.study.results import Pair, Values
 
-WORDS: Final = ("as two seeds", "between", "as by chance", "undecided")
+WORDS: Final = ("not told from two seeds", "between", "not told from chance", "undecided")
 """Verdicts, from most alike to least; `uncertainty.verdict` says what they mean."""
 
 

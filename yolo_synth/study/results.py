@@ -46,7 +46,8 @@ class Pair:
             layers that did not change, None where the two started from other weights.
         partial_low: Lower end of its interval [L]; NaN as `low`.
         partial_high: Upper end [L].
-        partial_p: Permutation p-value of the partial CKA, corrected over the layers [L].
+        partial_p: P-value of the partial CKA, of jackknife and permutation, corrected over the
+            layers [L].
         angle: Angular Procrustes distance in radians [L]; None as `neighbours`.
         neighbours: Share of an image's 10 nearest neighbours that both have in common [L]; None
             but for two runs of one seed at the paper's size.

@@ -21,7 +21,12 @@ from yolo_synth.analysis.activations import MEMORY, Precision, gram_matrices
 from yolo_synth.analysis.grams import fingerprint, load_grams
 from yolo_synth.analysis.measures import mutual_neighbours, procrustes_angle
 from yolo_synth.analysis.similarity import cka, deconfound
-from yolo_synth.analysis.uncertainty import jackknife, permutation_test, shuffle_groups
+from yolo_synth.analysis.uncertainty import (
+    jackknife,
+    permutation_test,
+    residual_p,
+    shuffle_groups,
+)
 from yolo_synth.comparison import DRAWS, Probe
 from yolo_synth.devices import fastest
 from yolo_synth.runs import BEST, INITIAL, Run
@@ -211,7 +216,7 @@ def _compare(
         values |= _uncertainty(a, b, groups)
     if start is not None:
         origin = grams(start)
-        added = _uncertainty(deconfound(a, origin), deconfound(b, origin), groups)
+        added = _residual_uncertainty(deconfound(a, origin), deconfound(b, origin), groups)
         values |= {f"partial_{name}": added[name] for name in ("low", "high", "p")}
         values["partial"] = added["value"]
     pair = Pair(*about, **{name: values[name] for name in _COMPUTED if name in values})
@@ -230,6 +235,17 @@ def _uncertainty(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> dict[str
         "floor": test.null_mean.numpy(),
         "null": test.null_quantile().numpy(),
         "p": test.p_corrected.numpy(),
+    }
+
+
+def _residual_uncertainty(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> dict[str, Any]:
+    p = residual_p(a, b, permutation_test(a, b, DRAWS, groups=groups, paired=True).p_corrected)
+    interval = jackknife(a, b, p, paired=True)
+    return {
+        "value": interval.value.numpy(),
+        "low": interval.low.numpy(),
+        "high": interval.high.numpy(),
+        "p": p.numpy(),
     }
 
 

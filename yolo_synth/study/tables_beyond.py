@@ -17,7 +17,7 @@ from yolo_synth.study.tables import part_means
 
 
 def verdict_table(pairs: Sequence[Pair], structure: Structure) -> list[Table]:
-    """Return how many layers are alike as two seeds of one model are, or as by chance; or nothing."""
+    """Return how many layers cannot be told from two seeds of one model, or from chance; or nothing."""
     rows = []
     for pair in pairs:
         if not pair.is_two_runs or pair.low is None or len(set(pair.models)) == 1:
@@ -37,9 +37,10 @@ def verdict_table(pairs: Sequence[Pair], structure: Structure) -> list[Table]:
     if not rows:
         return []
     caption = (
-        "Number of layers. As two seeds: the interval reaches up to that of two seeds of one model. As "
-        "by chance: it reaches down to the 95 % point of permuted images, or there is none. Between: "
-        "neither. Undecided: both, or there are not two seeds. Calibrated: the mean place of the debiased "
+        "Number of layers. Not told from two seeds: the interval reaches up to that of two seeds of one "
+        "model. Not told from chance: it reaches down to the 95 % point of permuted images, or there is "
+        "none. Between: neither. Undecided: both, or there are not two seeds. Neither is a proof of "
+        "sameness: fewer images tell less. Calibrated: the mean place of the debiased "
         "CKA between the mean of permuted images (0) and two seeds (1). The paper has no such table."
     )
     frame = pd.DataFrame(rows).set_index(["probe images", "size", "pair"])
