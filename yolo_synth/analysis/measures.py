@@ -156,9 +156,8 @@ def pwcca(grams_a: Tensor, grams_b: Tensor, kept: float = 0.99) -> Tensor:
 def mutual_neighbours(grams_a: Tensor, grams_b: Tensor, k: int = 10) -> Tensor:
     """Return the mean share of an image's k nearest neighbours that two layers have in common.
 
-    By Euclidean distance; chance is k / (n-1), and more where distances are equal, of which the first
-    images' count. Source: Huh et al., The platonic representation
-    hypothesis, 2024.
+    By Euclidean distance; chance is k / (n-1), and more where many distances are equal. Source: Huh
+    et al., The platonic representation hypothesis, 2024.
 
     Args:
         grams_a: Gram matrices [..., n, n].
