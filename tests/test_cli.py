@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import fit_arguments
+from study.run_folders import write_run
 
 from yolo_synth.cli import TRAINER_VERBS, VERBS, main
 from yolo_synth.detector import Detector
@@ -212,6 +213,25 @@ def test_a_file_that_is_not_yaml_is_answered_in_one_line(verb, tmp_path, capsys)
     assert main([*verb, str(file)]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert f"{file}: not YAML" in line
+
+
+@pytest.mark.parametrize("verb", ["compare", "report", "export", "fit"])
+def test_a_place_that_cannot_be_written_to_is_answered_in_one_line(
+    verb, tiny_root, tmp_path, capsys
+):
+    run, file = write_run(tmp_path / "runs", "U-Real", 0, tiny_root), tmp_path / "file"
+    file.write_text("here already")
+    arguments = {
+        "compare": [run, run, "--images=6", f"--out={file}"],
+        "report": [run, "--images=6", "--sizes=[32]", f"--out={file}"],
+        "export": [run, file / "x.weights"],
+        "fit": fit_arguments(tiny_root, file)[1:],
+    }
+    assert main([verb, *map(str, arguments[verb])]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"yolo-synth: error: {file}" in last.replace("\r", "\n").splitlines()[-1]
+    assert "name another path" in last
+    assert file.read_text() == "here already"
 
 
 def test_a_device_that_is_out_of_memory_is_answered_in_one_line(

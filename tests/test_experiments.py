@@ -185,6 +185,7 @@ def test_no_device_is_visible_on_a_processor_alone():
     ("text", "message"),
     [
         (None, "no such sweep file"),
+        ("parallel", "--parallel is at least 1, not 0"),
         ("method: grid", "parameters is missing"),
         ("{parameters: {lr: {distribution: uniform}}, command: []}", "lr has neither value"),
     ],
@@ -193,5 +194,6 @@ def test_a_file_that_is_no_grid_is_refused(text, message, tmp_path, capsys):
     file = tmp_path / "sweep.yaml"
     if text is not None:
         file.write_text(text)
-    assert main(["sweep", str(file)]) == 2
+    options = ["--parallel=0"] if text == "parallel" else []
+    assert main(["sweep", str(file), *options]) == 2
     assert message in capsys.readouterr().err

@@ -300,7 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _show_progress_notes()
     try:
         return _run(arguments)
-    except (ValueError, FileNotFoundError, ArgumentError, MisconfigurationException) as error:
+    except (ValueError, OSError, ArgumentError, MisconfigurationException) as error:
         if os.environ.get("YOLO_SYNTH_TRACEBACK"):
             raise
         print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)  # noqa: T201
@@ -358,6 +358,8 @@ def _leave_out_noise() -> None:
 def one_line(error: Exception) -> str:
     """Return an error's message in one line; of a data worker's, which holds a traceback, the end."""
     text = str(error).strip()
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        text = f"{error.filename}: {error.strerror.lower()}; name another path, or mend this one"
     if "Original Traceback" in text:
         text = re.split(r"\n\w*(?:Error|Exception): ", text)[-1]
     # The parser tries a data module's options, then null, and reports both, with all that was given.

@@ -57,6 +57,8 @@ def sweep(file: str, runs: str = "runs", parallel: int | None = None) -> None:
     Raises:
         ValueError: If the file is no grid, or a run failed.
     """
+    if parallel is not None and parallel < 1:
+        raise ValueError(f"--parallel is at least 1, not {parallel}")
     todo = [trial for trial in trials(file, runs) if not is_finished(trial, runs)]
     skipped = len(trials(file, runs)) - len(todo)
     logs = Path(runs) / "logs"
