@@ -323,7 +323,11 @@ def _training_added(group: Sequence[Pair], structure: Structure) -> str:
         for pair in group
     )
     count = min(int(np.isnan(row).sum()) for row in partials)
-    rest = f" ({count} layers that did not change in both are left out)" if count else ""
+    rest = (
+        f" ({count} layers that did not change beyond rounding in both are left out)"
+        if count
+        else ""
+    )
     pair = group[0]
     return (
         f"What training added, {_named(group).rstrip(',')} ({pair.probe} images): with the common initial "
