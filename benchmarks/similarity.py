@@ -33,10 +33,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from yolo_synth.analysis.activations import Precision, gram_matrices
-from yolo_synth.analysis.precision import full_float32
-from yolo_synth.analysis.similarity import cka
-from yolo_synth.yolov3.network import YOLOv3
+from yolo_synth.analysis.activations.precision import full_float32
+from yolo_synth.analysis.activations.run import Precision, gram_matrices
+from yolo_synth.analysis.similarity.cka import cka
+from yolo_synth.networks.yolov3.network import YOLOv3
 
 LAYERS = [f"layers.{index}" for index in range(107)]
 LARGE = 100

@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from yolo_synth.boxes import Target
 from yolo_synth.detector import Batch, Detector
-from yolo_synth.yolov3 import BACKBONE, YOLOv3, detection_loss
+from yolo_synth.networks.yolov3 import BACKBONE, YOLOv3, detection_loss
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 OBJECTS = 10

@@ -18,7 +18,7 @@ torch.set_num_threads(1)  # the suite runs in two processes
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory) -> Path:
     """Return a folder with 40 drawn scenes of each style in the true formats."""
-    from yolo_synth.data.tiny import write_tiny
+    from yolo_synth.scenes.tiny import write_tiny
 
     root = tmp_path_factory.mktemp("tiny")
     write_tiny(root / "scenes", images=40)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import fit_arguments
-from study.run_folders import write_run
+from report.run_folders import write_run
 
 from yolo_synth.cli import TRAINER_VERBS, VERBS, main
 from yolo_synth.detector import Detector

@@ -8,7 +8,7 @@ import torch
 from yolo_synth import Detector
 from yolo_synth.boxes import no_target
 from yolo_synth.detector import load_checkpoint
-from yolo_synth.yolov3 import YOLOv3, save_darknet_weights
+from yolo_synth.networks.yolov3 import YOLOv3, save_darknet_weights
 
 CAR = (10.0, 10.0, 50.0, 40.0)
 

@@ -13,7 +13,7 @@ from helpers import equal, fit_arguments, weights
 
 from yolo_synth.cli import main
 from yolo_synth.detector import Detector
-from yolo_synth.study import report as reporting
+from yolo_synth.report import report as reporting
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,13 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from numpy.testing import assert_allclose
 
-from yolo_synth.analysis.activations import gram_matrices
+from yolo_synth import evaluation
+from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.cli import main
+from yolo_synth.commands import compare
 from yolo_synth.detector import Detector
-from yolo_synth.study import compare, evaluation, outputs, similarities
-from yolo_synth.yolov3 import YOLOv3
+from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.report import outputs, similarities
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from yolo_synth.cli import main
+from yolo_synth.commands.sweep import trials
 from yolo_synth.data.datamodule import DetectionData
 from yolo_synth.devices import visible
 from yolo_synth.runs import data_module, domain_name, read_data
-from yolo_synth.study.sweep import trials
 
 PROJECT = Path(__file__).parent.parent
 SWEEPS = ["experiments/sweep.yaml", "experiments/tiny_sweep.yaml"]
@@ -153,7 +153,7 @@ def test_a_sweep_trains_a_run_on_each_device_at_a_time(tmp_path, monkeypatch):
     }
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.dump(sweep))
-    monkeypatch.setattr("yolo_synth.study.sweep.visible", lambda: ["2", "5"])
+    monkeypatch.setattr("yolo_synth.commands.sweep.visible", lambda: ["2", "5"])
     assert main(["sweep", str(file), f"--runs={tmp_path}/runs"]) == 0
     taken: dict[str, list[tuple[float, float]]] = {}
     for log in (tmp_path / "runs/logs").iterdir():

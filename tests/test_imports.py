@@ -17,29 +17,37 @@ PACKAGE = Path(yolo_synth.__file__).parent
 MAY_KNOW = {
     "labels": set(),
     "boxes": {"torch"},
-    "yolov3": {"boxes", "torch", "torchvision", "safetensors"},
+    "devices": {"torch"},
+    "networks": {"boxes", "torch", "torchvision", "safetensors"},
     "average_precision": {"labels", "boxes", "torch", "torchmetrics"},
-    "detector": {"labels", "boxes", "yolov3", "average_precision", "torch", "lightning"},
+    "detector": {"labels", "boxes", "networks", "average_precision", "torch", "lightning"},
     "data": {
         *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "simplejpeg"),
         *("albumentations", "PIL", "msgspec", "pyarrow", "platformdirs", "tqdm"),
     },
+    "scenes": {"labels", "boxes", "data", "cv2", "PIL", "tqdm"},
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
-    "devices": {"torch"},
-    "runs": {"detector", "yolov3", "lightning", "torch", "yaml"},
-    "comparison": {"analysis", "yolov3", "torch", "pandas", "matplotlib"},
+    "runs": {"data", "detector", "networks", "lightning", "torch", "yaml"},
+    "comparison": {"analysis", "networks", "torch", "pandas", "matplotlib"},
+    "evaluation": {
+        *("analysis", "average_precision", "data", "devices", "networks", "runs"),
+        *("torch", "pandas", "tqdm"),
+    },
     "survey": {
-        *("labels", "boxes", "yolov3", "data", "analysis", "runs"),
+        *("labels", "boxes", "networks", "data", "analysis", "runs"),
         *("pandas", "matplotlib", "cv2", "jsonargparse", "tqdm"),
     },
     "callbacks": {
-        *("labels", "boxes", "yolov3", "runs", "comparison", "analysis", "torch", "lightning"),
+        *("labels", "boxes", "networks", "runs", "comparison", "analysis", "torch", "lightning"),
         *("wandb", "yaml", "pandas", "matplotlib", "PIL"),
     },
-    "study": {
-        *("labels", "boxes", "yolov3", "average_precision", "detector", "data", "analysis", "runs"),
-        *("comparison", "devices"),
-        *("torch", "lightning", "pandas", "matplotlib", "yaml", "tqdm"),
+    "report": {
+        *("labels", "boxes", "networks", "data", "analysis", "runs", "comparison", "evaluation"),
+        *("devices", "torch", "pandas", "matplotlib", "tqdm"),
+    },
+    "commands": {
+        *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "comparison"),
+        *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
     },
 }
 
@@ -67,7 +75,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("room", MAY_KNOW)
 def test_a_room_knows_only_the_rooms_below_it(room):
-    files = sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / f"{room}.py"]
+    files = sorted((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]
     for file in files:
         unknown = imports(file) - MAY_KNOW[room] - {room}
         assert not unknown, f"{file.relative_to(PACKAGE)} imports {sorted(unknown)}"

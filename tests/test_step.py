@@ -9,7 +9,7 @@ from helpers import fit
 
 from yolo_synth import Detector
 from yolo_synth.boxes import no_target
-from yolo_synth.yolov3 import YOLOv3, detection_loss
+from yolo_synth.networks.yolov3 import YOLOv3, detection_loss
 
 SCENE = [
     {"boxes": torch.tensor([[10.0, 12, 50, 40], [60, 3, 75, 33]]), "labels": torch.tensor([2, 0])},

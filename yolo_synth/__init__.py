@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from yolo_synth.analysis.activations import gram_matrices
-    from yolo_synth.analysis.similarity import cka
+    from yolo_synth.analysis.activations.run import gram_matrices
+    from yolo_synth.analysis.similarity.cka import cka
     from yolo_synth.data.bdd100k import read_bdd100k
     from yolo_synth.data.coco import read_coco
     from yolo_synth.data.datamodule import BDD100K, COCO, GTAV, YOLO
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from yolo_synth.data.mixed import Mixed
     from yolo_synth.data.yolo import read_yolo
     from yolo_synth.detector import Detector
-    from yolo_synth.yolov3 import (
+    from yolo_synth.networks.yolov3 import (
         YOLOv3,
         detection_loss,
         detections,
@@ -55,8 +55,8 @@ _HOME = {
     "YOLO": "data.datamodule",
     "Detector": "detector",
     "Mixed": "data.mixed",
-    "cka": "analysis.similarity",
-    "gram_matrices": "analysis.activations",
+    "cka": "analysis.similarity.cka",
+    "gram_matrices": "analysis.activations.run",
     "read_bdd100k": "data.bdd100k",
     "read_coco": "data.coco",
     "read_gtav": "data.gtav",
@@ -67,4 +67,4 @@ _HOME = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'yolov3')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'networks.yolov3')}"), name)

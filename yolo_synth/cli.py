@@ -25,19 +25,19 @@ from yolo_synth.callbacks.freezing import Freezing
 from yolo_synth.callbacks.pictures import Pictures
 from yolo_synth.callbacks.record import RecordRun, SaveConfig, finish, loggers
 from yolo_synth.callbacks.similarity import Similarity
+from yolo_synth.commands.compare import compare_runs
+from yolo_synth.commands.demo import demo
+from yolo_synth.commands.export import export
+from yolo_synth.commands.predictions import write_predictions
+from yolo_synth.commands.sweep import sweep
 from yolo_synth.data.datamodule import DetectionData
-from yolo_synth.data.tiny import write_tiny
 from yolo_synth.detector import Detector, load_checkpoint, read_checkpoint
-from yolo_synth.study.compare import compare_runs
-from yolo_synth.study.convert import convert
-from yolo_synth.study.demo import demo
-from yolo_synth.study.evaluation import evaluate
-from yolo_synth.study.export import export
-from yolo_synth.study.predictions import write_predictions
-from yolo_synth.study.report import report
-from yolo_synth.study.sweep import sweep
+from yolo_synth.evaluation import evaluate
+from yolo_synth.report.report import report
+from yolo_synth.scenes.tiny import write_tiny
 from yolo_synth.survey.anchors import anchors
 from yolo_synth.survey.check import check
+from yolo_synth.survey.convert import convert
 from yolo_synth.survey.describe import describe
 from yolo_synth.survey.preview import preview
 

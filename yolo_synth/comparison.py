@@ -19,19 +19,19 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from yolo_synth.analysis.activations import Precision, gram_matrices
-from yolo_synth.analysis.figures import similarity_curves, similarity_heatmap
-from yolo_synth.analysis.influence import influence_sheet
-from yolo_synth.analysis.similarity import cka, partial_cka
-from yolo_synth.analysis.structure import Structure, structure_of
-from yolo_synth.analysis.uncertainty import (
+from yolo_synth.analysis.activations.run import Precision, gram_matrices
+from yolo_synth.analysis.activations.structure import Structure, structure_of
+from yolo_synth.analysis.figures.influence import influence_sheet
+from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
+from yolo_synth.analysis.similarity.cka import cka, partial_cka
+from yolo_synth.analysis.similarity.uncertainty import (
     influence,
     jackknife,
     permutation_test,
     shuffle_groups,
 )
-from yolo_synth.yolov3 import YOLOv3
-from yolo_synth.yolov3.network import BACKBONE
+from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.networks.yolov3.network import BACKBONE
 
 Matrix = npt.NDArray[np.float64]
 Values = npt.NDArray[np.float64]

@@ -14,15 +14,15 @@ from torch.nn.parallel import DistributedDataParallel
 from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.boxes import Detection, Target
 from yolo_synth.labels import CLASSES
-from yolo_synth.yolov3 import (
+from yolo_synth.networks.yolov3 import (
     YOLOv3,
     detection_loss,
     detections,
     load_backbone,
     load_darknet_weights,
 )
-from yolo_synth.yolov3.network import ANCHORS
-from yolo_synth.yolov3.targets import checked_anchors
+from yolo_synth.networks.yolov3.network import ANCHORS
+from yolo_synth.networks.yolov3.targets import checked_anchors
 
 Batch = tuple[Tensor, list[Target]]
 

@@ -28,7 +28,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.cli import instantiate_class
 
 from yolo_synth.detector import load_checkpoint
-from yolo_synth.yolov3 import YOLOv3
+from yolo_synth.networks.yolov3 import YOLOv3
 
 CONFIG = "config.yaml"
 INITIAL = "initial.ckpt"

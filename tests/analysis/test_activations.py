@@ -17,12 +17,12 @@ from torchvision.models.detection import (
     ssdlite320_mobilenet_v3_large,
 )
 
-from yolo_synth.analysis import grams
-from yolo_synth.analysis import plan as planning
-from yolo_synth.analysis.activations import each_layer, gram_matrices, layer_names
-from yolo_synth.analysis.grams import load_grams
-from yolo_synth.analysis.layers import read_layers
-from yolo_synth.yolov3.network import YOLOv3
+from yolo_synth.analysis.activations import grams
+from yolo_synth.analysis.activations import plan as planning
+from yolo_synth.analysis.activations.grams import load_grams
+from yolo_synth.analysis.activations.layers import read_layers
+from yolo_synth.analysis.activations.run import each_layer, gram_matrices, layer_names
+from yolo_synth.networks.yolov3.network import YOLOv3
 
 
 @pytest.fixture(scope="module")

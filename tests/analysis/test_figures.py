@@ -9,15 +9,15 @@ import torch
 from matplotlib import pyplot
 from matplotlib.text import Text
 
-from yolo_synth.analysis.figures import (
+from yolo_synth.analysis.activations.structure import Structure, structure_of
+from yolo_synth.analysis.figures.similarity import (
     MOST_SHARED,
     SVG_SETTINGS,
     ribbon_figure,
     similarity_curves,
     similarity_heatmap,
 )
-from yolo_synth.analysis.structure import Structure, structure_of
-from yolo_synth.yolov3.network import YOLOv3
+from yolo_synth.networks.yolov3.network import YOLOv3
 
 LAYERS = 107
 NAMES = ("U-Real/0", "F-Synthetic/0")

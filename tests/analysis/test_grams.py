@@ -12,11 +12,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from yolo_synth.analysis import activations
-from yolo_synth.analysis import grams as grams_module
-from yolo_synth.analysis.activations import gram_matrices
-from yolo_synth.analysis.grams import Gram, load_grams
-from yolo_synth.yolov3.network import YOLOv3
+from yolo_synth.analysis.activations import grams as grams_module
+from yolo_synth.analysis.activations import run as activations
+from yolo_synth.analysis.activations.grams import Gram, load_grams
+from yolo_synth.analysis.activations.run import gram_matrices
+from yolo_synth.networks.yolov3.network import YOLOv3
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 250])

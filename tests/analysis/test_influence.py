@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from yolo_synth.analysis.influence import influence_sheet
+from yolo_synth.analysis.figures.influence import influence_sheet
 
 
 def sheet(count):

@@ -7,8 +7,8 @@ from scipy.linalg import orthogonal_procrustes, subspace_angles
 from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 
-from yolo_synth.analysis.grams import Gram
-from yolo_synth.analysis.measures import (
+from yolo_synth.analysis.activations.grams import Gram
+from yolo_synth.analysis.similarity.measures import (
     euclidean_distance,
     mean_squared_cca,
     mmd2,

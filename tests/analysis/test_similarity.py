@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from yolo_synth.analysis.similarity import (
+from yolo_synth.analysis.similarity.cka import (
     center,
     cka,
     deconfound,

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo_synth.analysis import statistics
-from yolo_synth.analysis.statistics import (
+from yolo_synth.analysis.activations import statistics
+from yolo_synth.analysis.activations.statistics import (
     Accumulator,
     Summary,
     agreement,

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from yolo_synth.analysis.structure import Structure, structure_of
-from yolo_synth.yolov3.network import YOLOv3
+from yolo_synth.analysis.activations.structure import Structure, structure_of
+from yolo_synth.networks.yolov3.network import YOLOv3
 
 
 @pytest.fixture(scope="module")

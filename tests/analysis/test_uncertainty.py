@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.stats import binomtest, false_discovery_control, kstest
 
-from yolo_synth.analysis.similarity import cka, deconfound
-from yolo_synth.analysis.uncertainty import (
+from yolo_synth.analysis.similarity.cka import cka, deconfound
+from yolo_synth.analysis.similarity.uncertainty import (
     Interval,
     PermutationTest,
     calibrate,

@@ -16,11 +16,11 @@ from survey.scenes import data_file
 from yolo_synth.boxes import place
 from yolo_synth.cli import main
 from yolo_synth.labels import BDD100K_LABELS, CLASSES
+from yolo_synth.networks.yolov3.network import ANCHORS, STRIDES
+from yolo_synth.networks.yolov3.targets import assign, level_anchors
 from yolo_synth.survey import counts as counting
 from yolo_synth.survey.charts import coverage
 from yolo_synth.survey.sizes import best_iou, network_sizes
-from yolo_synth.yolov3.network import ANCHORS, STRIDES
-from yolo_synth.yolov3.targets import assign, level_anchors
 
 FIGURES = ("overview", "anchors", "places")
 

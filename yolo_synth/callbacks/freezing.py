@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from yolo_synth.yolov3.network import BACKBONE
+from yolo_synth.networks.yolov3.network import BACKBONE
 
 Freeze = Literal["none", "backbone"] | tuple[int, int]
 

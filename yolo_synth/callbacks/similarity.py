@@ -14,7 +14,7 @@ from PIL import Image
 
 from yolo_synth import runs
 from yolo_synth.comparison import FEWEST_IMAGES, Comparison, Probe, compare, folder_name
-from yolo_synth.yolov3 import YOLOv3
+from yolo_synth.networks.yolov3 import YOLOv3
 
 
 class Similarity(Callback):

@@ -23,13 +23,13 @@ from matplotlib.ticker import (
 )
 from numpy.typing import NDArray
 
-from yolo_synth.analysis.layout import styled
+from yolo_synth.analysis.figures.sheet import styled
 from yolo_synth.data.annotations import REASONS
 from yolo_synth.labels import CLASS_COLOURS, CLASSES
+from yolo_synth.networks.yolov3.network import ANCHORS
+from yolo_synth.networks.yolov3.targets import MATCH_IOU
 from yolo_synth.survey.counts import ATTRIBUTES, MEDIUM, SMALL, Counts
 from yolo_synth.survey.sizes import best_iou
-from yolo_synth.yolov3.network import ANCHORS
-from yolo_synth.yolov3.targets import MATCH_IOU
 
 REASON_COLOURS: Final = {
     "label": "#9AA0A6",

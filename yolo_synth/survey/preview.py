@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch, Rectangle
 from tqdm import tqdm
 
-from yolo_synth.analysis.layout import styled
+from yolo_synth.analysis.figures.sheet import styled
 from yolo_synth.boxes import place
 from yolo_synth.data.annotations import SPLITS
 from yolo_synth.data.datamodule import DetectionData

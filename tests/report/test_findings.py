@@ -1,0 +1,212 @@
+"""Findings: the sentences name the right layers and claim no more than the numbers allow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from yolo_synth.analysis.activations.structure import structure_of
+from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.report.findings import findings, number
+from yolo_synth.report.results import DomainGap, Pair
+
+
+@pytest.fixture(scope="module")
+def structure():
+    return structure_of(YOLOv3(width=0.0625), backbone_end=75)
+
+
+def pair(first: str = "U-Real/0", second: str = "U-Synthetic/0", head: float = 0.3) -> Pair:
+    values = np.r_[np.full(75, 0.8), np.full(32, head)]
+    values[62:85] = 0.2
+    values[82] = 0.1
+    return Pair(
+        first,
+        second,
+        "Real",
+        200,
+        32,
+        biased=np.diag(values + 0.1),
+        debiased=np.diag(values),
+        low=values - 0.05,
+        high=values + 0.05,
+        floor=np.zeros(107),
+        null=np.full(107, 0.02),
+        p=np.full(107, 0.005),
+    )
+
+
+def scores(**values: float) -> pd.DataFrame:
+    """Return scores on Synthetic test images; `U0=0.5` is of seed 0 of U-Synthetic."""
+    rows = [(f"{k[0]}-Synthetic", int(k[1]), "Synthetic", v) for k, v in values.items()]
+    return pd.DataFrame(rows, columns=["model", "seed", "domain", "map50"])
+
+
+def said(sentences: list[str], words: str) -> str:
+    found = [sentence for sentence in sentences if words in sentence]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_the_region_and_the_layer_where_they_are_farthest_apart_are_named(structure):
+    text = said(findings(scores(U0=0.5), [pair()], structure), "By scale region")
+    assert "lowest in layers 62\N{EN DASH}84 (0.20)" in text
+    assert "lowest single layer is 82 (detection, 0.10, 95 % interval 0.05 to 0.15)" in text
+    assert "above the 95 % point of permuted images in 107 of 107 layers" in text
+    assert "unknown, since there is one seed" in text
+
+
+def test_seeds_of_two_models_share_a_sentence(structure):
+    two = [
+        replace(
+            pair(f"U-Real/{seed}", f"U-Synthetic/{seed}", head),
+            partial=np.full(107, head / 2),
+            partial_p=np.full(107, 0.01),
+        )
+        for seed, head in ((0, 0.3), (1, 0.4))
+    ]
+    sentences = findings(scores(U0=0.5), two, structure)
+    added, where = (said(sentences, words) for words in ("What training added", "By scale region"))
+    assert "U-Real vs U-Synthetic, seeds 0 and 1 (Real images)" in added
+    assert "to 0.15 and 0.20 over the head. It is beyond chance in 107 and 107 of" in added
+    assert (
+        "U-Real and U-Synthetic, seeds 0 and 1, have a mean debiased CKA of 0.70 and 0.70" in where
+    )
+    assert "lowest in layers 62\N{EN DASH}84 (0.20) and layers 62\N{EN DASH}84 (0.20)" in where
+
+
+def test_what_does_not_stand_out_from_chance_is_not_given_an_interval(structure):
+    plain = pair()
+    low, high = plain.low.copy(), plain.high.copy()
+    low[82] = high[82] = np.nan
+    text = said(findings(scores(U0=0.5), [replace(plain, low=low, high=high)], structure), "region")
+    assert "82 (detection, 0.10, not distinguishable from permuted images)" in text
+    assert "in 106 of 107 layers" in text
+
+
+def test_layers_that_reach_the_ceiling_are_counted(structure):
+    ceiling = np.full(107, 0.9)
+    ceiling[:10] = 0.84
+    with_seeds = replace(pair(), ceiling=ceiling, ceiling_low=ceiling)
+    text = said(findings(scores(U0=0.5), [with_seeds], structure), "region")
+    assert "it reaches the interval of two seeds of one model in 10." in text
+    assert "mean place at 0.78 over the backbone" in text
+
+
+def test_what_training_added_comes_before_the_plain_figure(structure):
+    partial = np.full(107, 0.25)
+    p = np.r_[np.full(40, 0.01), np.full(67, 0.2)]
+    added = replace(pair(), partial=partial, partial_p=p)
+    sentences = findings(scores(U0=0.5), [added], structure)
+    texts = [said(sentences, "What training added"), said(sentences, "By scale region")]
+    assert [sentences.index(text) for text in texts] == [1, 2]
+    assert "beyond chance in 40 of 107 layers" in texts[0]
+
+
+def test_a_second_opinion_names_how_alike_the_families_rank_the_layers(structure):
+    plain = pair()
+    values = np.diag(plain.debiased)
+    match = np.arange(107.0)
+    match[:7] = 50
+    other = replace(
+        plain,
+        angle=1.5 - values,
+        neighbours=1 - values,
+        match=match,
+        match_p=np.r_[np.full(90, 0.01), np.full(17, 0.5)],
+    )
+    text = said(findings(scores(U0=0.5), [other], structure), "second opinion")
+    assert "is 1.00 between debiased CKA and angular Procrustes" in text
+    assert "and \N{MINUS SIGN}1.00 between CKA and shared" in text
+    assert "In 100 of 107 layers the layer of the same number matches best" in text
+    assert "in 90 the best match" in text
+
+
+def test_the_layer_where_the_domains_part_is_named(structure):
+    values = np.zeros(107)
+    values[60:] = 0.5
+    values[81] = 2.25
+    p = np.where(values > 0, 0.005, 0.6)
+    gap = DomainGap(
+        "U-Real/0", ("Real", "Synthetic"), (200, 150), 32, values, p * 0, p, (values, values)
+    )
+    text = said(findings(scores(U0=0.5), [pair()], structure, [gap]), "farthest apart")
+    assert "layer 81 (convolution; MMD\N{SUPERSCRIPT TWO} 2.25 times" in text
+    assert "in 47 of 107 layers, of which layer 60 is the first" in text
+    chance = replace(gap, p=np.ones(107))
+    text = said(findings(scores(U0=0.5), [pair()], structure, [chance]), "Inside")
+    assert "in no layer farther apart than chance" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"U0": 0.886, "F0": 0.892}, "from 0.886 to 0.892 (+0.006); whether that is more than"),
+        (
+            {"U0": 0.886, "U1": 0.894, "F0": 0.892, "F1": 0.882},
+            "from 0.890 to 0.887 (\N{MINUS SIGN}0.003, within the 0.010 between seeds",
+        ),
+        (
+            {"U0": 0.886, "U1": 0.894, "F0": 0.5, "F1": 0.51},
+            "(\N{MINUS SIGN}0.385, more than the 0.010 between seeds of one model)",
+        ),
+    ],
+)
+def test_freezing_is_held_against_the_spread_over_seeds(values, words, structure):
+    text = said(findings(scores(**values), [], structure), "Freezing")
+    assert words in text
+    assert ("unknown with one seed" in text) == (len(values) == 2)
+
+
+def test_similarity_of_frozen_and_free_is_held_against_seeds_too(structure):
+    pairs = [
+        pair(f"U-Real/{seed}", f"{model}-Synthetic/{seed}", head)
+        for model, seed, head in (("U", 0, 0.30), ("U", 1, 0.34), ("F", 0, 0.32), ("F", 1, 0.33))
+    ]
+    text = said(findings(scores(U0=0.5), pairs, structure), "mean debiased CKA with U-Real")
+    assert "within the" in text
+
+
+def test_what_training_added_counts_the_layers_that_did_not_change(structure):
+    partial = np.full(107, 0.25)
+    partial[:75] = np.nan
+    text = said(
+        findings(scores(U0=0.5), [replace(pair(head=0.23), partial=partial)], structure), "added"
+    )
+    assert "to nothing defined over the backbone, which did not change in both" in text
+    assert "from 0.22 to 0.25 over the head (75 layers" in text
+
+
+def test_no_sentence_says_similar_or_different(structure):
+    everything = [
+        replace(
+            pair(),
+            ceiling=np.full(107, 0.5),
+            ceiling_low=np.full(107, 0.4),
+            partial=np.full(107, 0.1),
+        ),
+        pair("U-Real/0", "F-Synthetic/0"),
+        pair("U-Real/0", "initial state"),
+    ]
+    sentences = findings(scores(U0=0.5, F0=0.4), everything, structure)
+    assert len(sentences) >= 7
+    for sentence in sentences:
+        assert "similar" not in sentence.lower()
+        assert "different" not in sentence.lower()
+
+
+def test_a_single_run_has_findings_too(structure):
+    assert findings(scores(U0=0.5), [], structure) == [
+        "mAP@0.5 on the test images of each domain: U-Synthetic 0.500 on Synthetic."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.126, "0.13"), (-0.126, "\N{MINUS SIGN}0.13"), (-0.001, "0.00"), (np.nan, "undefined")],
+)
+def test_numbers_have_a_true_minus_and_no_negative_zero(value, text):
+    assert number(value) == text

@@ -1,0 +1,183 @@
+"""Tables: seeds and spread, the scorecard against the paper's own figures, the written files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from yolo_synth.analysis.activations.structure import structure_of
+from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.report import paper
+from yolo_synth.report.results import Pair, Table
+from yolo_synth.report.tables import (
+    layer_similarities,
+    output_tables,
+    score_tables,
+    scorecard,
+    similarity_tables,
+)
+from yolo_synth.report.writing import latex, markdown, write_table
+
+
+@pytest.fixture(scope="module")
+def structure():
+    return structure_of(YOLOv3(width=0.0625), backbone_end=75)
+
+
+def scores(*rows: tuple[str, int, str, float]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["model", "seed", "domain", "map50"])
+    return frame.assign(map50_car=frame["map50"] / 2, map=0.1)
+
+
+def pair(first: str, second: str, backbone: float, head: float, **options) -> Pair:
+    diagonal = np.diag(np.r_[np.full(75, backbone), np.full(32, head)])
+    settings = {"probe": "Real", "images": 200, "size": 32, **options}
+    return Pair(first, second, biased=diagonal, debiased=diagonal / 2, **settings)
+
+
+def papers_own() -> dict[tuple[int, str, str, int], float]:
+    return {(f.table, f.row, f.column, f.seed): f.value for f in paper.figures()}
+
+
+def test_the_papers_table_5_agrees_with_itself():
+    figures = papers_own()
+    rows = {(row, seed) for table, row, _, seed in figures if table == 5}
+    assert len(rows) == 6
+    for row, seed in rows:
+        printed_apart = row == "U-Synthetic vs F-Synthetic"
+        whole, backbone, head = (figures[5, row, part, seed] for part in paper.PARTS)
+        assert (75 * backbone + 32 * head) / 107 == pytest.approx(
+            whole, abs=4e-3 if printed_apart else 1e-4
+        )
+
+
+def test_the_papers_figures_score_no_difference(structure):
+    figures = papers_own()
+    assert len(figures) == 12 + 30 + 30 + 18
+    table_2 = [(m, s, d, v) for (table, m, d, s), v in figures.items() if table == 2]
+    outputs = {
+        number: {
+            ("Real", model, seed): pd.DataFrame(
+                [
+                    {"layer": 0, "kind": "convolutional"}
+                    | dict(zip(paper.STATISTICS, row, strict=True))
+                ]
+            )
+            for model in paper.MODELS
+            for seed in (0, 1)
+            for row in [[figures[number, model, name, seed] for name in paper.STATISTICS]]
+        }
+        for number in (3, 4)
+    }
+    pairs = [
+        pair(f"{first}/{seed}", f"{second}/{seed}", *parts)
+        for first, second in (
+            names.split(" vs ") for t, names, c, s in figures if (t, c, s) == (5, "all", 0)
+        )
+        for seed in (0, 1)
+        for parts in [[figures[5, f"{first} vs {second}", part, seed] for part in paper.PARTS[1:]]]
+    ]
+    tables = [
+        *score_tables(scores(*table_2)),
+        *output_tables(outputs[3], 416, 3),
+        *output_tables(outputs[4], 32, 4),
+        *similarity_tables(pairs, structure),
+    ]
+    card = scorecard(tables, "").frame
+    assert len(card) == 90
+    means = card.index.get_level_values("figure") == "all"
+    np.testing.assert_allclose(card["difference"][~means], 0, atol=1e-9)
+    np.testing.assert_allclose(card["difference"][means], 0, atol=4e-3)
+
+
+def test_a_lacking_figure_has_no_difference():
+    card = scorecard(score_tables(scores(("U-Real", 0, "Real", 0.5))), "").frame
+    assert card.loc[("Table 2", "U-Real", "Real", 0), "difference"] == pytest.approx(0.072)
+    assert card["difference"].notna().sum() == 1
+
+
+def test_table_2_has_mean_and_spread_over_seeds_where_there_are_several():
+    rows = [("U-Real", 0, "Real", 0.4), ("U-Real", 1, "Real", 0.5), ("F-Real", 0, "Real", 0.3)]
+    frame = score_tables(scores(*rows))[0].frame
+    assert list(frame.index) == ["U-Real", "F-Real"]
+    real = frame["Real"]
+    assert list(real.columns) == ["seed 0", "seed 1", "mean", "spread"]
+    np.testing.assert_allclose(real.loc["U-Real"], [0.4, 0.5, 0.45, 0.1])
+    np.testing.assert_allclose(real.loc["F-Real"], [0.3, np.nan, 0.3, np.nan])
+    one = score_tables(scores(rows[0]))[0].frame
+    assert list(one.columns) == [("Real", "seed 0")]
+
+
+def test_class_table_names_classes():
+    frame = score_tables(scores(("U-Real", 0, "Real", 0.4)))[1].frame
+    assert frame.loc[("U-Real", 0), ("Real", "car")] == pytest.approx(0.2)
+
+
+def test_table_5_keeps_seeds_probes_and_starts_apart(structure):
+    pairs = [
+        pair("U-Real/0", "U-Real/0", 1, 1),
+        pair("U-Real/0", "U-Synthetic/0", 0.8, 0.2, partial=np.full(107, 0.1)),
+        pair("U-Real/0", "U-Synthetic/0", 0.6, 0.4, probe="Synthetic"),
+        pair("U-Real/0", "U-Synthetic/1", 0.5, 0.5),
+        pair("U-Real/0", "initial state", 0.9, 0.7),
+    ]
+    tables = {table.key: table.frame for table in similarity_tables(pairs, structure)}
+    same = tables["table_5"]
+    assert list(same.index) == [
+        ("Real", 32, "U-Real vs U-Synthetic"),
+        ("Synthetic", 32, "U-Real vs U-Synthetic"),
+    ]
+    np.testing.assert_allclose(same["CKA as in the paper", "backbone", "seed 0"], [0.8, 0.6])
+    np.testing.assert_allclose(same["debiased CKA", "head", "seed 0"], [0.1, 0.2])
+    assert tables["table_5_seeds"].index.get_level_values("seeds").tolist() == ["0 vs 1"]
+    start = tables["table_5_initial"]["CKA as in the paper", "all", "seed 0"]
+    assert start.iloc[0] == pytest.approx((75 * 0.9 + 32 * 0.7) / 107)
+    assert tables["table_5_partial"]["all", "seed 0"].tolist() == [pytest.approx(0.1)]
+    layers = layer_similarities(pairs, structure)
+    assert len(layers) == 4 * 107
+
+
+def test_a_layer_without_a_value_is_left_out_of_means(structure):
+    broken = pair("U-Real/0", "U-Synthetic/0", 0.8, 0.2)
+    broken.biased[3, 3] = np.nan
+    frame = similarity_tables([broken], structure)[0].frame
+    assert frame["CKA as in the paper", "backbone", "seed 0"].iloc[0] == pytest.approx(0.8)
+
+
+@pytest.fixture
+def small() -> Table:
+    frame = pd.DataFrame(
+        {("a_b", "seed 0"): [0.43, np.nan], ("50 %", "seed 0"): [-21.8, 1e-5]},
+        index=pd.Index(["U & V", "W"], name="model"),
+    )
+    return Table("table_9", "Title", "50 % of a_b", frame)
+
+
+def test_markdown_aligns_numbers_and_marks_what_is_missing(small):
+    lines = markdown(small).splitlines()
+    assert lines[4:] == [
+        "| model | a_b seed 0 | 50 % seed 0 |",
+        "| --- | ---: | ---: |",
+        "| U & V | 0.4300 | -21.80 |",
+        "| W | \N{EN DASH} | 1.000e-05 |",
+    ]
+
+
+def test_latex_escapes_and_has_as_many_cells_as_columns(small):
+    text = latex(small)
+    assert r"\caption{Title. 50 \% of a\_b}" in text
+    assert r"U \& V & 0.4300 & -21.80 \\" in text
+    assert r"W & -- & 1.000e-05 \\" in text
+    assert r"\begin{tabular}{lrr}" in text
+    long = Table("t", "T", "C", pd.concat([small.frame] * 30))
+    assert latex(long).count(r"\\") == 1 + 1 + 60
+    assert latex(long).startswith(r"\begin{longtable}{lrr}")
+
+
+def test_csv_reads_back(small, tmp_path):
+    write_table(small, tmp_path)
+    back = pd.read_csv(tmp_path / "table_9.csv")
+    assert list(back.columns) == ["model", "a_b seed 0", "50 % seed 0"]
+    np.testing.assert_allclose(back["50 % seed 0"], [-21.8, 1e-5])
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".md", ".tex"}

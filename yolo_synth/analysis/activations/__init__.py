@@ -1,0 +1,1 @@
+"""A network and images → Gram matrices and output statistics."""

@@ -1,0 +1,346 @@
+"""Runs a network over images and hands out each layer's output for all of them, or its Gram matrix.
+
+A network that says its `layers` and each one's `sources` is run breadth-first: each layer over all
+images, its output handed out and freed after its last reader. One forward pass, nothing computed
+twice, and never more in memory than a few layers' outputs; the first layers, whose outputs are the
+large ones, run on horizontal stripes. Any other network is run with hooks.
+
+It all happens on the network's device. Speed and memory were measured on processors alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import combinations
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from yolo_synth.analysis.activations.breadth_first import Batch, Piece, run_breadth_first
+from yolo_synth.analysis.activations.grams import Gram, GramFolder, fingerprint, gram_bytes, share
+from yolo_synth.analysis.activations.hooks import LayerChoice, Part, catch, find_outputs, pack
+from yolo_synth.analysis.activations.layers import Planned, read_layers
+from yolo_synth.analysis.activations.plan import (
+    LEAST_GROUP,
+    DoesNotFitError,
+    make_plan,
+    most_images,
+)
+from yolo_synth.analysis.activations.precision import full_float32
+
+MEMORY: Final = 2 * 2**30
+"""Bytes that layers' outputs take at most, by default; 200 images of 416x416 need 1.3 GiB."""
+
+DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@full_float32()
+@torch.inference_mode()
+def gram_matrices(
+    network: nn.Module,
+    images: Tensor,
+    *,
+    layers: Sequence[LayerChoice] | None = None,
+    memory: int = MEMORY,
+    precision: Precision = "float32",
+    folder: Path | None = None,
+    progress: Callable[[float], None] | None = None,
+    group: dist.ProcessGroup | None = None,
+) -> Tensor:
+    """Compute the Gram matrix X X^T of every layer, exactly, over all features.
+
+    Args:
+        network: As in `each_layer`.
+        images: As in `each_layer`.
+        layers: As in `each_layer`.
+        memory: As in `each_layer`. Of a network with a plan, more images than fit are run in blocks,
+            two blocks at a time until each has been with each, so that every image passes several
+            times; a warning says how often. The result is not counted.
+        precision: Of the layers' outputs and of the products, whatever PyTorch is set to do with
+            float32; their sums are float64.
+        folder: Keeps each matrix as soon as it is done. What is there already, of the same network
+            and images, is not computed again.
+        progress: Called with the share of the features done, up to 1.
+        group: Processes that share the work, such as `torch.distributed.group.WORLD`: all of them
+            call this with the same arguments, each runs its share of the images, all get the whole
+            result, the first one writes the folder.
+
+    Returns:
+        float64 [layers, n, n], not centred, on the processor; `layer_names` has the layers' names.
+
+    Raises:
+        ValueError: As `each_layer`; if an activation is not finite, with its layer and images; if
+            `folder` holds matrices of another network or of other images.
+    """
+    most = -(-len(images) // group.size()) if group else len(images)
+    if group and len(images) <= most * (group.size() - 1):
+        raise ValueError(f"{len(images)} images are too few for each of {group.size()} processes")
+    mine = images[share(len(images), group)]
+    try:
+        run = _prepare(network, mine, layers, memory, precision, most, gram_bytes(len(images)))
+    except DoesNotFitError:
+        blocks = _blocks(network, images, memory, precision, group.size() if group else 1)
+        if not blocks:
+            raise
+        return _block_by_block(network, images, blocks, memory, precision, folder, progress, group)
+    store = (
+        GramFolder(folder, fingerprint(network, images, precision, run.names)) if folder else None
+    )
+    result = torch.empty(len(run.names), len(images), len(images), dtype=torch.float64)
+    done = store.load_into(result) if store else set()
+    sums: dict[int, Gram] = {}
+    features = [0] * len(run.names)
+    for layer, chunks in run.pieces if len(done) < len(run.names) else ():
+        features[layer] += chunks[0][0].numel()
+        factor, sources = run.gram_sources[layer]
+        if layer not in done and not factor:
+            gram = sums.setdefault(
+                layer, Gram(len(images), run.names[layer], chunks[0].device, group)
+            )
+            gram.add(chunks)
+        if layer not in done and features[layer] == run.features[layer]:
+            done.add(layer)
+            if factor:
+                torch.sum(result[list(sources)], 0, out=result[layer]).mul_(factor)
+            else:
+                result[layer] = sums.pop(layer).matrix()
+            if store and (group is None or group.rank() == 0):
+                store.save(layer, result[layer])
+        if progress is not None:
+            progress(sum(features) / sum(run.features))
+    return result
+
+
+def _blocks(
+    network: nn.Module, images: Tensor, memory: int, precision: str, processes: int
+) -> list[Tensor]:
+    """Cut the images' numbers into blocks of which two fit into the memory; none if nothing fits."""
+    count, itemsize = len(images), DTYPES[precision].itemsize
+    with _evaluating(network):
+        layers = read_layers(cast(Planned, network), images.shape[1:])
+    at_once = most_images(layers, count, itemsize, memory, processes)
+    if at_once < 2:
+        return []
+    blocks = list(torch.arange(count).tensor_split(-(-count // (at_once // 2))))
+    warnings.warn(
+        f"{count} images do not fit into {memory / 2**20:.0f} MiB at once, {at_once} do: they are run in "
+        f"{len(blocks)} blocks, each with each other, so every image passes {len(blocks) - 1} times; "
+        "allow more memory to save time",
+        stacklevel=3,
+    )
+    return blocks
+
+
+def _block_by_block(
+    network: nn.Module,
+    images: Tensor,
+    blocks: Sequence[Tensor],
+    memory: int,
+    precision: Precision,
+    folder: Path | None,
+    progress: Callable[[float], None] | None,
+    group: dist.ProcessGroup | None,
+) -> Tensor:
+    """Compute Gram matrices block of images with block of images; arguments as in `gram_matrices`.
+
+    What is done is kept beside the folder until all is done.
+    """
+    names = layer_names(network, images[:1])
+    writes = folder is not None and (group is None or group.rank() == 0)
+    origin = fingerprint(network, images, precision, names)
+    store = GramFolder(folder, origin) if folder else None
+    result = torch.empty(len(names), len(images), len(images), dtype=torch.float64)
+    if store and len(store.load_into(result)) == len(names):
+        return result
+    pairs = list(combinations(range(len(blocks)), 2))
+    for number, (i, j) in enumerate(pairs):
+        both = torch.cat([blocks[i], blocks[j]])
+        result[:, both[:, None], both] = gram_matrices(
+            network,
+            images[both],
+            memory=memory,
+            precision=precision,
+            folder=folder / "blocks" / f"{i}_{j}" if folder else None,
+            progress=_part_of(progress, number, len(pairs)),
+            group=group,
+        )
+    if store and writes:
+        for layer, matrix in enumerate(result):
+            store.save(layer, matrix)
+        shutil.rmtree(store.folder / "blocks")
+    return result
+
+
+def _part_of(
+    progress: Callable[[float], None] | None, number: int, parts: int
+) -> Callable[[float], None] | None:
+    return progress and (lambda share: progress((number + share) / parts))
+
+
+def each_layer(
+    network: nn.Module,
+    images: Tensor,
+    *,
+    layers: Sequence[LayerChoice] | None = None,
+    memory: int = MEMORY,
+    precision: Precision = "float32",
+) -> Iterator[Piece]:
+    """Run a network and hand out each layer's output for all images.
+
+    A network with a plan, `layers` (its modules in order) and `sources` (for each the indices of
+    those whose outputs it is called with; -1 is the images), is run breadth-first, once. Any other,
+    or one of which particular `layers` are asked for, is run with hooks, once for as many features
+    as fit into the memory.
+
+    Args:
+        network: It is used in eval mode and left as it was.
+        images: [n, 3, H, W], float in 0..1, or uint8, which is divided by 255.
+        layers: Names of modules, patterns of names such as `backbone.*`, or classes; None for the
+            whole plan, or without one for all modules that have none inside.
+        memory: Bytes that the layers' outputs, and what is needed to compute them, may take, beside
+            the network and the images; without a plan, the bytes of the outputs that are kept.
+        precision: Of the layers' outputs.
+
+    Yields:
+        Pieces, which together hold every number of every layer's output once. A layer comes in one
+        piece, or in several with some features each, between which others may come. To go over the
+        outputs twice, call twice.
+
+    Raises:
+        ValueError: If the images are not such a tensor, if `memory` is not enough, or if `layers`
+            has a choice that stands for no module that runs, or for one that does not return
+            floating numbers for each image.
+    """
+    with full_float32():
+        yield from _prepare(network, images, layers, memory, precision, len(images)).pieces
+
+
+def layer_names(
+    network: nn.Module, images: Tensor, *, layers: Sequence[LayerChoice] | None = None
+) -> list[str]:
+    """Return the names of the layers that `gram_matrices` and `each_layer` number from 0.
+
+    The module's name; `name:0`, `name:1` and so on where it returns several tensors in a forward
+    pass or is called several times. The arguments are as in `each_layer`.
+    """
+    return _prepare(network, images, layers, MEMORY, "float32", len(images)).names
+
+
+class _Layers(NamedTuple):
+    """The layers of a network, about to be run.
+
+    Attributes:
+        names: Of the layers, in order.
+        features: Numbers in each layer's output for one image.
+        gram_sources: For each layer a factor and layers before it: its Gram matrix is the factor
+            times the sum of theirs. Factor 0 where it does not follow from others.
+        pieces: Runs the network.
+    """
+
+    names: list[str]
+    features: list[int]
+    gram_sources: list[tuple[int, tuple[int, ...]]]
+    pieces: Iterator[Piece]
+
+
+def _prepare(
+    network: nn.Module,
+    images: Tensor,
+    layers: Sequence[LayerChoice] | None,
+    memory: int,
+    precision: str,
+    most: int,
+    sums: int = 0,
+) -> _Layers:
+    """Check the input and make ready to run; the memory holds the outputs of `most` images.
+
+    And, of a network with a plan, `sums` bytes for each layer that runs.
+    """
+    if images.dim() != 4 or not len(images):
+        raise ValueError(f"images must be [n, 3, H, W] with n >= 1, not {list(images.shape)}")
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise ValueError(f"images must be uint8 or float in 0..1, not {images.dtype}")
+    if precision not in DTYPES:
+        raise ValueError(f"precision must be one of {', '.join(DTYPES)}, not {precision!r}")
+    if layers is None and isinstance(network, Planned):
+        return _prepare_plan(network, images, memory, DTYPES[precision], most, sums)
+    return _prepare_hooks(network, images, layers, memory, DTYPES[precision], most)
+
+
+def _prepare_plan(
+    network: nn.Module, images: Tensor, memory: int, dtype: torch.dtype, most: int, sums: int
+) -> _Layers:
+    with _evaluating(network), torch.inference_mode():
+        layers = read_layers(cast(Planned, network), images.shape[1:])
+        plan = make_plan(layers, most, dtype.itemsize, memory, sums)
+        gram_sources = [(layer.gram_factor, layer.sources) for layer in layers]
+
+    @torch.inference_mode()
+    def pieces() -> Iterator[Piece]:
+        with _evaluating(network):
+            yield from run_breadth_first(plan, _batches(images, _example(network).device, dtype))
+
+    names = [f"layers.{layer.index}" for layer in layers]
+    return _Layers(names, [layer.features for layer in layers], gram_sources, pieces())
+
+
+def _prepare_hooks(
+    network: nn.Module,
+    images: Tensor,
+    layers: Sequence[LayerChoice] | None,
+    memory: int,
+    dtype: torch.dtype,
+    most: int,
+) -> _Layers:
+    weight = _example(network)
+    batches = _batches(images, weight.device, weight.dtype)
+    casting = torch.autocast(weight.device.type, dtype, enabled=dtype == torch.bfloat16)
+    with _evaluating(network), torch.inference_mode(), casting:
+        outputs = find_outputs(network, batches[0].rows()[:2], layers)
+    capacity = memory // (most * dtype.itemsize)
+    if not capacity:
+        raise ValueError(f"{memory} bytes of memory do not hold one feature of {most} images")
+
+    def kept(parts: Sequence[Part]) -> list[Tensor]:
+        with _evaluating(network), torch.inference_mode(), casting:
+            inputs = (batch.rows() for batch in batches)
+            return catch(network, inputs, outputs, parts, len(images), dtype)
+
+    def pieces() -> Iterator[Piece]:
+        for parts in pack(outputs, capacity):
+            for part, rows in zip(parts, kept(parts), strict=True):
+                yield Piece(part.layer, [rows])
+
+    names = [output.name for output in outputs]
+    features = [output.features for output in outputs]
+    return _Layers(names, features, [(0, ())] * len(outputs), pieces())
+
+
+def _batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> list[Batch]:
+    """Bring the images to a device, all at once: 200 of 416x416 are 0.1 GB."""
+    return [Batch(group, dtype) for group in torch.split(images.to(device), LEAST_GROUP)]
+
+
+def _example(network: nn.Module) -> Tensor:
+    """Return a parameter, which shows the device and the type of the network's input."""
+    return next(network.parameters(), torch.empty(0))
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode, and each of its modules back to the mode it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,378 @@
+"""Curves and heat maps of similarity as matplotlib figures; nothing here shows or saves one.
+
+Each function returns a `matplotlib.figure.Figure` that no window and no global state knows. Values
+that are not defined are NaN: a gap in a curve with a cross at its foot, a hatched cell of a map.
+To save with text as text and the same bytes every time:
+
+    with matplotlib.rc_context(SVG_SETTINGS):
+        figure.savefig("figure.svg", metadata={"Date": None})
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
+
+from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.figures import ribbon as ribbons
+from yolo_synth.analysis.figures import tracks as panels
+from yolo_synth.analysis.figures.sheet import (
+    LABEL_SIZE,
+    LEFT,
+    LEGEND_ROW,
+    NOTE_ROW,
+    NOTE_SIZE,
+    Page,
+    Title,
+    legend_rows,
+    styled,
+    wrapped_text,
+)
+from yolo_synth.analysis.figures.tracks import Band, Track, Values
+
+SVG_SETTINGS: Final[dict[Any, Any]] = {"svg.fonttype": "none", "svg.hashsalt": "yolo_synth"}
+"""Settings to save an SVG under: text stays text, and the ids inside do not change."""
+
+MOST_SHARED: Final = 3
+"""Tracks that stay legible in a share picture."""
+
+_WIDTH: Final = 7.1  # inches; the text width of a two-column journal page
+_PANEL: Final = _WIDTH - LEFT - 0.14
+_CURVES: Final = 2.5  # height of the panel of curves
+_HEADING: Final = 0.46  # height of the lines for parts and resolutions over a panel
+_MAP: Final = 4.4  # the longer side of a heat map
+_SIDE: Final = 0.26  # thickness of the ribbon along a heat map's axis
+_TRACK_NAME: Final = 0.19  # room for a track's name above it
+
+
+@styled
+def similarity_curves(
+    curves: Mapping[str, ArrayLike],
+    structure: Structure,
+    *,
+    title: str,
+    bands: Mapping[str, Band] | None = None,
+    null: ArrayLike | None = None,
+    ceiling: ArrayLike | None = None,
+    image_size: int | None = None,
+    measure: str = "CKA",
+    highest: float = 1.0,
+) -> Figure:
+    """Draw the similarity of corresponding layers, a curve per pair of networks.
+
+    Shortcut, route and detection layers are marked on the curves; resolutions, backbone and head
+    above them.
+
+    Args:
+        curves: Name of the pair → a value per layer.
+        structure: The layers that the networks have in common.
+        title: What the figure shows; lines after the first are a subtitle.
+        bands: Name of the pair → lower and upper bound per layer (95 %), of some or all curves.
+        null: Per layer, what is reached with the images permuted; a grey area up to it.
+        ceiling: Per layer, what two trainings of one model reach.
+        image_size: Side of the probe images in pixels; resolutions are then written as the side of
+            the layers' output, and else as strides.
+        measure: The y axis's name.
+        highest: The y axis's upper end.
+
+    Returns:
+        A figure of a journal page's width.
+
+    Raises:
+        ValueError: If there is no curve, a row has not one value per layer, or a band has no curve.
+    """
+    tracks = panels.tracks_of(curves, structure, bands)
+    common = Track(
+        "null and ceiling",
+        np.zeros(len(structure)),
+        null=None if null is None else panels.series(null, structure, "the null"),
+        ceiling=None if ceiling is None else panels.series(ceiling, structure, "the ceiling"),
+    )
+    legend = [
+        *legend_rows(panels.curve_entries(tracks), _PANEL),
+        *legend_rows(panels.reference_entries([*tracks, common]), _PANEL),
+        *legend_rows(panels.mark_entries(structure), _PANEL),
+    ]
+    heading = Title(title, _PANEL)
+    top = heading.bottom + 0.06 + _HEADING
+    page = Page(_WIDTH, top + _CURVES + 0.5 + len(legend) * LEGEND_ROW)
+    page.title(heading)
+    _draw_heading(page, structure, (LEFT, top, _PANEL), image_size)
+    axes = page.axes(LEFT, top, _PANEL, _CURVES)
+    panels.prepare(axes, structure, min(track.lowest for track in [*tracks, common]), highest)
+    panels.draw_references(axes, common, page.unit)
+    for number, track in enumerate(tracks):
+        panels.draw_curve(axes, track, structure, number, page.unit, dashed=True)
+    axes.set_xlabel("layer", fontsize=LABEL_SIZE)
+    axes.set_ylabel(measure, fontsize=LABEL_SIZE)
+    page.legend(top + _CURVES + 0.46, legend)
+    return page.figure
+
+
+@styled
+def similarity_heatmap(
+    matrix: ArrayLike,
+    structure_a: Structure,
+    structure_b: Structure,
+    *,
+    names: tuple[str, str],
+    title: str,
+    note: str = "",
+    image_size: int | None = None,
+    measure: str = "CKA",
+    ribbon: bool = False,
+) -> Figure:
+    """Draw the similarity of every layer of one network with every layer of another.
+
+    Row i from below is layer i of the first network. Thin lines run where the resolution changes,
+    strong ones between backbone and head. The colours run from 0 to 1; cells below 0 are black,
+    and undefined ones (NaN) hatched.
+
+    Args:
+        matrix: [layers of a, layers of b].
+        structure_a: The first network's layers, on the y axis.
+        structure_b: The second network's layers, on the x axis.
+        names: What the two networks are called.
+        title: What the figure shows; lines after the first are a subtitle.
+        note: What stands under the map.
+        image_size: Side of the probe images in pixels; resolutions are then written as the side of
+            the layers' output, and else as strides.
+        measure: The colour bar's name.
+        ribbon: Draw the layers' kinds and resolutions along both axes.
+
+    Returns:
+        A figure whose map is 4.4 inches long on its longer side.
+
+    Raises:
+        ValueError: If the matrix has another shape.
+    """
+    cells = _matrix(matrix, structure_a, structure_b, names)
+    width, height = (_MAP * max(0.5, side / max(cells.shape)) for side in cells.shape[::-1])
+    beside = _SIDE if ribbon else 0.0
+    left = LEFT + beside
+    text_width = beside + width + 0.6
+    heading = Title(title, text_width)
+    notes = wrapped_text(" ".join([*_cell_notes(cells), note]), text_width, NOTE_SIZE)
+    colours = ribbons.kind_colours(structure_a, structure_b)
+    legend = legend_rows(ribbons.kind_handles(colours), text_width) if ribbon else []
+    top = heading.bottom + 0.06 + _HEADING
+    foot = top + height + beside + 0.46
+    foot_of_legend = foot + len(legend) * LEGEND_ROW
+    page = Page(LEFT + text_width + 0.12, foot_of_legend + len(notes) * NOTE_ROW + 0.04)
+    page.title(heading)
+    _draw_heading(page, structure_b, (left, top, width), image_size)
+    axes = page.axes(left, top, width, height)
+    image = _draw_cells(axes, cells)
+    _draw_borders(axes, structure_a, structure_b)
+    x_axes = y_axes = axes
+    if ribbon:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        x_axes = page.axes(left, top + height + 0.03, width, beside - 0.03)
+        y_axes = page.axes(LEFT, top, beside - 0.03, height)
+        _draw_side_ribbon(x_axes, structure_b, colours, vertical=False)
+        _draw_side_ribbon(y_axes, structure_a, colours, vertical=True)
+    x_axes.set_xticks(ribbons.layer_ticks(structure_b))
+    y_axes.set_yticks(ribbons.layer_ticks(structure_a))
+    x_axes.set_xlabel(f"layer of {names[1]}", fontsize=LABEL_SIZE)
+    y_axes.set_ylabel(f"layer of {names[0]}", fontsize=LABEL_SIZE)
+    bar = page.axes(left + width + 0.14, top, 0.13, height)
+    _draw_colour_bar(bar, image, measure, below=bool((cells < 0).any()))
+    page.legend(foot, legend)
+    page.notes(foot_of_legend, notes)
+    return page.figure
+
+
+@styled
+def ribbon_figure(
+    curves: Mapping[str, ArrayLike],
+    structure: Structure,
+    *,
+    title: str,
+    bands: Mapping[str, Band] | None = None,
+    nulls: Mapping[str, ArrayLike] | None = None,
+    ceilings: Mapping[str, ArrayLike] | None = None,
+    image_size: int | None = None,
+    measure: str = "CKA",
+    share: bool = False,
+) -> Figure:
+    """Draw the network as a ribbon of its layers, with a track of similarity per pair aligned under it.
+
+    The ribbon's thickness is the layers' resolution and its colour their kind; arcs join each layer
+    with the earlier outputs that it reads. Each track names its means over backbone and head.
+
+    Args:
+        curves: Name of the pair → a value per layer; the first is the uppermost track.
+        structure: The layers that the networks have in common.
+        title: What the figure shows; lines after the first are a subtitle.
+        bands: Name of the pair → lower and upper bound per layer (95 %).
+        nulls: Name of the pair → what is reached with the images permuted, per layer.
+        ceilings: Name of the pair → what two trainings of one model reach, per layer.
+        image_size: Side of the probe images in pixels; resolutions are then written as the side of
+            the layers' output, and else as strides.
+        measure: What the tracks show.
+        share: Fit the figure into 12 by 6.3 inches, 1200 by 630 pixels at its own 100 dpi.
+
+    Returns:
+        A figure of a journal page's width, or the share picture.
+
+    Raises:
+        ValueError: If there is no curve, a row has not one value per layer, a band, null or ceiling
+            has no curve, or there are more than `MOST_SHARED` tracks to share.
+    """
+    tracks = panels.tracks_of(curves, structure, bands, nulls, ceilings)
+    if share and len(tracks) > MOST_SHARED:
+        raise ValueError(f"a share picture has room for {MOST_SHARED} tracks, not {len(tracks)}")
+    legend = [
+        *legend_rows(ribbons.kind_handles(ribbons.kind_colours(structure)), _PANEL),
+        *legend_rows(panels.reference_entries(tracks), _PANEL),
+    ]
+    heading = Title(title, _PANEL, enlarged=1.15 if share else 1.0)
+    ribbon_height, track_height = 1.0 if share else 1.3, 0.95
+    top = heading.bottom + 0.04 + ribbon_height + 0.06
+    foot = 0.28 + len(legend) * LEGEND_ROW
+    if share:
+        page = Page(_WIDTH, _WIDTH * 630 / 1200, unit=12 / _WIDTH)
+        track_height = (page.height - top - foot) / len(tracks)
+    else:
+        page = Page(_WIDTH, top + foot + track_height * len(tracks))
+    page.title(heading)
+    _draw_ribbon(page, structure, heading.bottom + 0.04, ribbon_height, image_size)
+    lowest = min(track.lowest for track in tracks)
+    for number, track in enumerate(tracks):
+        above = top + number * track_height + _TRACK_NAME
+        axes = page.axes(LEFT, above, _PANEL, track_height - _TRACK_NAME - 0.04)
+        panels.prepare(axes, structure, lowest)
+        panels.draw_references(axes, track, page.unit)
+        panels.draw_curve(axes, track, structure, number, page.unit, dashed=False)
+        axes.set_yticks(
+            [0, 1] if share else [0, 0.5, 1], ["0", "1"] if share else ["0", "0.5", "1"]
+        )
+        axes.tick_params(labelbottom=number == len(tracks) - 1)
+        _name_track(page, track, structure, number, above - 0.03)
+    middle = top + track_height * len(tracks) / 2
+    page.text(0.14, middle, measure, rotation=90, ha="center", va="center")
+    page.text(LEFT - 0.1, page.height - foot + 0.015, "layer", ha="right")
+    page.legend(page.height - len(legend) * LEGEND_ROW - 0.02, legend)
+    return page.figure
+
+
+def _matrix(
+    matrix: ArrayLike, structure_a: Structure, structure_b: Structure, names: tuple[str, str]
+) -> Values:
+    cells = np.asarray(matrix, dtype=np.float64)
+    expected = (len(structure_a), len(structure_b))
+    if cells.shape != expected:
+        raise ValueError(
+            f"the similarity matrix of {names[0]} and {names[1]} has shape {list(cells.shape)}: "
+            f"give a row per layer of the first and a column per layer of the second, "
+            f"{list(expected)}"
+        )
+    return cells
+
+
+def _draw_heading(
+    page: Page, structure: Structure, panel: tuple[float, float, float], image_size: int | None
+) -> None:
+    """Write parts and scale regions over a panel that is given by left, top and width."""
+    left, top, width = panel
+    axes = page.axes(left, top - _HEADING, width, _HEADING)
+    ribbons.clear(axes, structure)
+    axes.set_ylim(0, 1)
+    ribbons.draw_parts(axes, structure, y=0.58, size=LABEL_SIZE)
+    ribbons.draw_scales(axes, structure, y=0.1, size=NOTE_SIZE, image_size=image_size)
+
+
+def _draw_ribbon(
+    page: Page, structure: Structure, top: float, height: float, image_size: int | None
+) -> None:
+    """Draw parts, arcs, ribbon, marks and scale regions under each other."""
+    axes = page.axes(LEFT, top, _PANEL, height)
+    ribbons.clear(axes, structure)
+    axes.set_ylim(-1.35, 2.1)
+    ribbons.draw_parts(axes, structure, y=1.7, size=LABEL_SIZE * page.unit)
+    ribbons.draw_arcs(axes, structure, top=1.55, width=0.6 * page.unit)
+    ribbons.draw_bars(axes, structure, ribbons.kind_colours(structure))
+    ribbons.draw_marks(axes, structure, y=-0.72, size=3.6 * page.unit)
+    ribbons.draw_scales(axes, structure, y=-1.3, size=NOTE_SIZE * page.unit, image_size=image_size)
+
+
+def _name_track(page: Page, track: Track, structure: Structure, number: int, bottom: float) -> None:
+    """Write a pair's name and its means above its track."""
+    colour = panels.colour_of(number)
+    page.text(LEFT, bottom, track.name, va="bottom", weight="bold", color=colour)
+    parts = {"backbone": structure.backbone, "head": structure.head}
+    means = [
+        f"{name} {np.nanmean(track.values[part]):.2f}"
+        for name, part in parts.items()
+        if np.isfinite(track.values[part]).any()
+    ]
+    if means:
+        text = f"mean: {', '.join(means)}"
+        page.text(LEFT + _PANEL, bottom, text, NOTE_SIZE, ha="right", va="bottom")
+
+
+def _draw_cells(axes: Axes, cells: Values) -> AxesImage:
+    rows, columns = cells.shape
+    ground = Rectangle((-0.5, -0.5), columns, rows, linewidth=0, zorder=0)
+    ground.set(facecolor="#D9DCDF", edgecolor="#6B7075", hatch="////////")
+    axes.add_patch(ground)
+    colours = matplotlib.colormaps["viridis"].with_extremes(under="black", bad=(0, 0, 0, 0))
+    return axes.imshow(
+        np.ma.masked_invalid(cells),
+        cmap=colours,
+        vmin=0,
+        vmax=1,
+        origin="lower",
+        interpolation="none",
+        aspect="auto",
+        zorder=1,
+    )
+
+
+def _draw_borders(axes: Axes, structure_a: Structure, structure_b: Structure) -> None:
+    for line, structure in ((axes.axhline, structure_a), (axes.axvline, structure_b)):
+        for region in structure.regions[1:]:
+            line(region.start - 0.5, color="white", linewidth=0.4, alpha=0.8, zorder=2)
+        if structure.head:
+            line(structure.head.start - 0.5, color="white", linewidth=1, zorder=2)
+
+
+def _draw_side_ribbon(
+    axes: Axes, structure: Structure, colours: Mapping[str, str], *, vertical: bool
+) -> None:
+    """Draw the ribbon beside a heat map, aligned with its cells."""
+    ribbons.clear(axes, structure)
+    if vertical:
+        axes.set_xlim(-0.5, 0.5)
+        axes.set_ylim(-0.5, len(structure) - 0.5)
+    else:
+        axes.set_ylim(-0.5, 0.5)
+    ribbons.draw_bars(axes, structure, colours, vertical=vertical)
+
+
+def _draw_colour_bar(axes: Axes, image: AxesImage, measure: str, *, below: bool) -> None:
+    """Draw the colour bar, with a black tip for values below 0 if there are any."""
+    bar = image.figure.colorbar(
+        image, cax=axes, extend="min" if below else "neither", extendfrac=0.03
+    )
+    bar.set_label(measure, fontsize=LABEL_SIZE)
+    bar.outline.set_linewidth(0.6)
+
+
+def _cell_notes(cells: Values) -> list[str]:
+    notes = []
+    if below := int((cells < 0).sum()):
+        lowest = f"{np.nanmin(cells):.2f}".replace("-", "\N{MINUS SIGN}")
+        notes.append(f"Black: below 0 ({below} of {cells.size} cells, lowest {lowest}).")
+    if undefined := int((~np.isfinite(cells)).sum()):
+        notes.append(f"Hatched: not defined ({undefined} of {cells.size} cells).")
+    return notes

@@ -1,0 +1,1 @@
+"""Gram matrices → similarity of layers, with intervals, chance and p-values."""

@@ -1,0 +1,92 @@
+"""Compare: the similarity of any two run folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yolo_synth.analysis.activations.run import MEMORY, Precision
+from yolo_synth.comparison import FEWEST_IMAGES, Probe, compare, folder_name
+from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.devices import fastest
+from yolo_synth.report.similarities import Grams, Subject
+from yolo_synth.runs import (
+    INITIAL,
+    Run,
+    common_start,
+    data_module,
+    read_data,
+    read_run,
+    source_name,
+)
+
+
+def compare_runs(
+    run_a: str,
+    run_b: str,
+    images: int = 200,
+    size: int = 32,
+    split: str = "test",
+    data: str | None = None,
+    out: str | None = None,
+    precision: Precision = "float32",
+    memory: float = MEMORY / 2**30,
+) -> None:
+    """Write how similar all layers of two runs are, and how sure that is.
+
+    Linear CKA of all 107 x 107 pairs of layers, debiased and, as in the paper, biased; intervals over
+    images and what permuted images reach; and, of runs that started from the same weights, the CKA
+    with those regressed out. Figures, a table and the matrices. Gram matrices are kept in the run
+    folders, and a computation that was cut off goes on.
+
+    Args:
+        run_a: Run folder; rows of the matrices.
+        run_b: Run folder; columns of the matrices.
+        images: How many images of the split to show to both.
+        size: Side of the network input, in pixels, a multiple of 32.
+        split: train, valid or test.
+        data: File that names the images' data set, as experiments/data/bdd100k.yaml; by default the
+            data of RUN_A.
+        out: Folder to write to; by default RUN_A/similarity/RUN_B_images.
+        precision: float32, or bfloat16, which takes half the time where the processor has it; its
+            error is measured and printed.
+        memory: GiB that the layers' outputs take at most. More images than fit go block by block,
+            which takes longer.
+    """
+    if images < FEWEST_IMAGES or size < 32 or size % 32:
+        raise ValueError(
+            f"--images is at least {FEWEST_IMAGES} and --size a multiple of 32, not {images} and {size}"
+        )
+    if memory <= 0:
+        raise ValueError(f"--memory is a number of GiB, not {memory}")
+    first, second = read_run(run_a), read_run(run_b)
+    probe = probe_images(first, images, size, split, data)
+    start = common_start(first, second)
+    networks = [run.network().to(fastest()) for run in (first, second)]
+    subjects = dict(zip(networks, (Subject(first), Subject(second)), strict=True))
+    if start is not None:
+        subjects[start] = Subject(first, INITIAL)
+    grams = Grams(probe, precision, int(memory * 2**30))
+    result = compare(
+        (first.name, networks[0]),
+        (second.name, networks[1]),
+        probe,
+        start,
+        precision,
+        lambda network: grams(subjects[network]),
+    )
+    folder = Path(out) if out else first.folder / "similarity" / folder_name(second.name, probe)
+    result.write(folder)
+    print(f"{first.name} vs {second.name}: {result.summary()}; see {folder}")  # noqa: T201
+
+
+def probe_images(run: Run, images: int, size: int, split: str, data: str | None) -> Probe:
+    """Return images of a run's own data set, or of the one that a file names."""
+    config = run.config["data"] if data is None else read_data(data)
+    module = data_module(config)
+    if not isinstance(module, DetectionData):
+        raise ValueError(
+            f"{config['class_path']}: not a DetectionData, which images can be drawn of"
+        )
+    module.prepare_data()
+    batch, names = module.probe(split, images, size)
+    return Probe(batch, names, source_name(config, split), module.groups(names))

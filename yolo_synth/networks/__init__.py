@@ -1,0 +1,1 @@
+"""The detectors, each in a room of its own."""

@@ -1,0 +1,1 @@
+"""The report: a study's tables, sentences, figures and page."""

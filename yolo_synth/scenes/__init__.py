@@ -1,0 +1,1 @@
+"""Drawn street scenes, in the true formats of both data sets."""
