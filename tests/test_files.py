@@ -1,0 +1,98 @@
+"""Files that are read back: whole or as they were, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from yolo_synth.files import digest, remove_drafts, write_whole
+
+
+@pytest.mark.parametrize(
+    "content", ["Größe\n", "Größe\n".encode(), lambda file: file.write("Größe\n".encode())]
+)
+def test_text_bytes_and_what_a_function_writes_come_back(tmp_path, content):
+    path = tmp_path / "new" / "folder" / "file.txt"
+    write_whole(path, content)
+    assert path.read_text(encoding="utf-8") == "Größe\n"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_a_name_as_long_as_a_name_may_be_can_be_written(tmp_path):
+    path = tmp_path / ("x" * 255)
+    write_whole(path, "text")
+    assert path.read_text() == "text"
+
+
+def test_what_fails_leaves_the_file_of_before_and_nothing_else(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text("before")
+
+    def fails(file):
+        file.write(b"half")
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        write_whole(path, fails)
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["file.json"]
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    def fills(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space") as error:
+        write_whole(tmp_path / "file", fills)
+    assert error.value.filename == str(tmp_path / "file")
+
+
+def test_a_folder_that_cannot_be_names_the_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file/below") as error:
+        write_whole(tmp_path / "file" / "below", "text")
+    assert error.value.filename == str(tmp_path / "file" / "below")
+
+
+def test_a_killed_writer_leaves_the_file_of_before_and_a_draft_that_can_be_removed(tmp_path):
+    path = tmp_path / "last.ckpt"
+    write_whole(path, lambda file: torch.save({"step": 1}, file))
+    code = (
+        "import os, signal, sys\n"
+        "from yolo_synth.files import write_whole\n"
+        "def dies(file):\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_whole(sys.argv[1], dies)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert len(os.listdir(tmp_path)) == 2
+    remove_drafts(tmp_path)
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_two_writers_at_once_leave_one_whole_file(tmp_path):
+    path = tmp_path / "file"
+    code = (
+        "import sys\n"
+        "from yolo_synth.files import write_whole\n"
+        "for _ in range(100): write_whole(sys.argv[1], sys.argv[2] * 10_000)\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(path), w]) for w in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert path.read_text() in ("a" * 10_000, "b" * 10_000)
+    assert [Path(name).name for name in os.listdir(tmp_path)] == ["file"]
+
+
+def test_digests_tell_texts_apart_and_where_they_end():
+    assert digest("a", "b") == digest(b"a", "b")
+    assert len({digest(), digest(""), digest("ab"), digest("a", "b"), digest("b", "a")}) == 5
+    assert len(digest("a")) == 64
