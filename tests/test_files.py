@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,10 @@ import torch
 from yolo_synth.files import digest, remove_drafts, write_whole
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 @pytest.mark.parametrize(
     "content", ["Größe\n", "Größe\n".encode(), lambda file: file.write("Größe\n".encode())]
 )
@@ -22,7 +25,7 @@ def test_text_bytes_and_what_a_function_writes_come_back(tmp_path, content):
     path = tmp_path / "new" / "folder" / "file.txt"
     write_whole(path, content)
     assert path.read_text(encoding="utf-8") == "Größe\n"
-    assert os.listdir(path.parent) == ["file.txt"]
+    assert names(path.parent) == ["file.txt"]
 
 
 def test_a_name_as_long_as_a_name_may_be_can_be_written(tmp_path):
@@ -42,7 +45,7 @@ def test_what_fails_leaves_the_file_of_before_and_nothing_else(tmp_path):
     with pytest.raises(RuntimeError, match="no more"):
         write_whole(path, fails)
     assert path.read_text() == "before"
-    assert os.listdir(tmp_path) == ["file.json"]
+    assert names(tmp_path) == ["file.json"]
 
 
 def test_a_full_disk_names_the_file(tmp_path):
@@ -74,9 +77,9 @@ def test_a_killed_writer_leaves_the_file_of_before_and_a_draft_that_can_be_remov
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert torch.load(path, weights_only=True) == {"step": 1}
-    assert len(os.listdir(tmp_path)) == 2
+    assert len(names(tmp_path)) == 2
     remove_drafts(tmp_path)
-    assert os.listdir(tmp_path) == ["last.ckpt"]
+    assert names(tmp_path) == ["last.ckpt"]
 
 
 def test_two_writers_at_once_leave_one_whole_file(tmp_path):
@@ -89,7 +92,7 @@ def test_two_writers_at_once_leave_one_whole_file(tmp_path):
     writers = [subprocess.Popen([sys.executable, "-c", code, str(path), w]) for w in "ab"]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert path.read_text() in ("a" * 10_000, "b" * 10_000)
-    assert [Path(name).name for name in os.listdir(tmp_path)] == ["file"]
+    assert names(tmp_path) == ["file"]
 
 
 def test_digests_tell_texts_apart_and_where_they_end():
