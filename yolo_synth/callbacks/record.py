@@ -17,10 +17,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from yolo_synth import runs
+from yolo_synth.files import write_whole
 
 
 class MetricsFile(Logger):
@@ -63,9 +65,7 @@ class MetricsFile(Logger):
     def save(self) -> None:
         """Write all rows; a reader never sees half a file."""
         if self.rows:
-            draft = self.path.with_suffix(".draft")
-            pd.DataFrame(self.rows).to_csv(draft, index=False)
-            draft.replace(self.path)
+            write_whole(self.path, pd.DataFrame(self.rows).to_csv(index=False))
 
     @rank_zero_only
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:  # noqa: ANN401
@@ -133,15 +133,44 @@ class SaveConfig(SaveConfigCallback):
         if stage != "fit":
             return
         text = self.parser.dump(self.config)
-        folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / runs.CONFIG).write_text(text)
+        write_whole(Path(trainer.default_root_dir) / runs.CONFIG, text)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(text))
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are whole or as they were before, whatever ends their writing.
+
+    Lightning writes into TMPDIR and moves the file: a copy where that is another file system, so that
+    a kill leaves half of it in the old one's place.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,  # noqa: ANN401 - Lightning's signature
+    ) -> None:
+        """Write a checkpoint beside its place, sync and rename it."""
+        write_whole(path, lambda file: torch.save(checkpoint, file))
+
+
 class RecordRun(Callback):
     """The run folder's `initial.ckpt` and `summary.json`, and `metrics.csv` of a resumed run."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Have checkpoints written whole, unless the configuration names another way."""
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Have the best score of before count where the run folder was moved or is named otherwise."""
+        for callback in trainer.checkpoint_callbacks:
+            state = checkpoint.get("callbacks", {}).get(callback.state_key)
+            if isinstance(callback, ModelCheckpoint) and state and callback.dirpath is not None:
+                _move(state, Path(callback.dirpath))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the initial weights of a new run; pick up the metrics of one that goes on."""
@@ -154,11 +183,10 @@ class RecordRun(Callback):
 
     @rank_zero_only
     def _save_initial(self, folder: Path, pl_module: LightningModule) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         network = pl_module.network
         assert isinstance(network, nn.Module)
         state = {f"network.{name}": value for name, value in network.state_dict().items()}
-        torch.save({"state_dict": state}, folder / runs.INITIAL)
+        write_whole(folder / runs.INITIAL, lambda file: torch.save({"state_dict": state}, file))
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -174,4 +202,20 @@ class RecordRun(Callback):
             "stopped_early": isinstance(stopping, EarlyStopping) and stopping.stopped_epoch > 0,
         }
         path = Path(trainer.default_root_dir) / runs.SUMMARY
-        path.write_text(json.dumps(summary, indent=2) + "\n")
+        write_whole(path, json.dumps(summary, indent=2) + "\n")
+
+
+def _move(state: dict[str, Any], folder: Path) -> None:
+    """Let the paths in a checkpoint callback's state lie in another folder, if the best is there."""
+    best_path = state.get("best_model_path")
+    if best_path and not (folder / Path(best_path).name).is_file():
+        return
+
+    def moved(path: str) -> str:
+        return str(folder / Path(path).name) if path else path
+
+    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[key] = moved(state.get(key, ""))
+    best = state.get("best_k_models", {})
+    state["best_k_models"] = {moved(path): score for path, score in best.items()}
+    state["dirpath"] = str(folder)

@@ -135,6 +135,7 @@ class DetectionData(LightningDataModule):
                 a share is not one.
         """
         super().__init__()
+        self._first_epoch = 0
         if image_size < 32 or image_size % 32:
             raise ValueError(f"data.image_size is a multiple of 32, not {image_size}")
         if not 0 <= max_skipped < 1:
@@ -290,8 +291,26 @@ class DetectionData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return the training images, shuffled anew in every epoch."""
-        dataset = self.dataset("train")
-        return self._loader(dataset, self.train_sampler(*self._replicas(), _global_seed()))
+        sampler = self.train_sampler(*self._replicas(), _global_seed())
+        # Workers fetch the first batches before Lightning tells the sampler the first epoch, which
+        # is not 0 in a training that goes on; later epochs it tells in time.
+        sampler.set_epoch(max(self._first_epoch, self._epoch()))
+        return self._loader(self.dataset("train"), sampler)
+
+    def _epoch(self) -> int:
+        """Return the epoch under way, or between two the next; 0 before a checkpoint is read."""
+        if self.trainer is None:
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        return int(progress.processed)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return what a checkpoint keeps: the epoch that a training goes on with."""
+        return {"epoch": self._epoch()}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Begin with the epoch of a checkpoint, which is read before any image is fetched."""
+        self._first_epoch = int(state_dict["epoch"])
 
     def train_sampler(self, replicas: int, rank: int, seed: int) -> TrainSampler:
         """Return what draws an epoch's training images: all of them, shuffled."""

@@ -111,7 +111,7 @@ class TrainSampler(DistributedSampler[Any]):
     Yields `(index, seed)`, a rank its share of them. Order and seeds depend on the run's seed and
     the epoch. Every rank gets as many: if the images cannot be shared evenly, the first ones of the
     epoch come twice. Being a DistributedSampler, it is left in place by Lightning and told the
-    epoch, after a resume too.
+    epoch; the first one, which after a resume is not 0, by the data module.
     """
 
     def __init__(
