@@ -125,10 +125,10 @@ def measure(data: str, kind: str, root: Path) -> dict[str, float]:
     """Do one thing in this process and return what it took."""
     load = {"BDD100K": read_bdd100k, "GTAV": read_gtav}[data]
     if kind == "data module":
-        from yolo_synth.data import datamodule  # which brings PyTorch, half a gigabyte
+        import yolo_synth
 
         def load(root: Path) -> None:
-            module = getattr(datamodule, data)(root)
+            module = getattr(yolo_synth, data)(root)
             module.prepare_data()
             module.setup()
 

@@ -77,10 +77,10 @@ def our_dataset(folder: Path, kind: str, cache: Path | None = None, copies: int 
     """Return the pictures as this project serves them; `copies` names each picture as often."""
     import pandas as pd
 
-    from yolo_synth.data.annotations import box_table
     from yolo_synth.data.cache import ImageCache
     from yolo_synth.data.dataset import ImageDataset
     from yolo_synth.data.images import Augmentation
+    from yolo_synth.data.table import box_table
 
     files = sorted((folder / "images").iterdir())
     height, width, _ = cv2.imread(str(files[0])).shape

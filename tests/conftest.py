@@ -18,7 +18,7 @@ torch.set_num_threads(1)  # the suite runs in two processes
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory) -> Path:
     """Return a folder with 40 drawn scenes of each style in the true formats."""
-    from yolo_synth.scenes.tiny import write_tiny
+    from yolo_synth.scenes.formats import write_tiny
 
     root = tmp_path_factory.mktemp("tiny")
     write_tiny(root / "scenes", images=40)
@@ -29,7 +29,7 @@ def tiny_root(tmp_path_factory) -> Path:
 def formats(tiny_root, tmp_path_factory) -> dict[str, Path]:
     """Return a folder in each format that is read: the scenes, and GTAV's as COCO and YOLO data."""
     from yolo_synth.data.convert import write_converted
-    from yolo_synth.data.datamodule import GTAV
+    from yolo_synth.data.gtav import GTAV
 
     root = tmp_path_factory.mktemp("converted")
     data = GTAV(tiny_root / "gtav", splits=tiny_root / "splits/gtav")

@@ -13,9 +13,10 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from yolo_synth.cli import main
 from yolo_synth.commands.sweep import trials
-from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.source import data_module, read_data
 from yolo_synth.devices import visible
-from yolo_synth.runs import data_module, domain_name, read_data
+from yolo_synth.runs import domain_name
 
 PROJECT = Path(__file__).parent.parent
 SWEEPS = ["experiments/sweep.yaml", "experiments/tiny_sweep.yaml"]

@@ -26,10 +26,11 @@ MAY_KNOW = {
     "data": {
         *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "simplejpeg"),
         *("albumentations", "PIL", "msgspec", "pyarrow", "platformdirs", "tqdm"),
+        *("yaml", "jsonargparse"),
     },
     "scenes": {"labels", "boxes", "data", "cv2", "PIL", "tqdm"},
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
-    "runs": {"data", "detector", "networks", "lightning", "torch", "yaml"},
+    "runs": {"data", "detector", "networks", "torch"},
     "comparison": {"analysis", "networks", "torch", "pandas", "matplotlib"},
     "evaluation": {
         *("analysis", "average_precision", "data", "devices", "networks", "runs"),

@@ -98,16 +98,3 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, text, message):
 def test_no_run_below_a_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="no run folder here or below"):
         runs.find_runs(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (data("Cityscapes", root="x"), "yolo_synth.Cityscapes cannot be the data: .*Cityscapes"),
-        (data("GTAV", root="x", hood=True), "yolo_synth.GTAV cannot be the data: .*'hood'"),
-        (data("BDD100K"), "yolo_synth.BDD100K cannot be the data: .*'root'"),
-    ],
-)
-def test_data_that_there_are_not_are_named(config, message):
-    with pytest.raises(ValueError, match=message):
-        runs.data_module(config)

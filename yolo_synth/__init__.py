@@ -8,15 +8,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from yolo_synth.data import SETS
+
 if TYPE_CHECKING:
     from yolo_synth.analysis.activations.run import gram_matrices
     from yolo_synth.analysis.similarity.cka import cka
-    from yolo_synth.data.bdd100k import read_bdd100k
-    from yolo_synth.data.coco import read_coco
-    from yolo_synth.data.datamodule import BDD100K, COCO, GTAV, YOLO
-    from yolo_synth.data.gtav import read_gtav
+    from yolo_synth.data.bdd100k import BDD100K, read_bdd100k
+    from yolo_synth.data.coco import COCO, read_coco
+    from yolo_synth.data.gtav import GTAV, read_gtav
     from yolo_synth.data.mixed import Mixed
-    from yolo_synth.data.yolo import read_yolo
+    from yolo_synth.data.yolo import YOLO, read_yolo
     from yolo_synth.detector import Detector
     from yolo_synth.networks.yolov3 import (
         YOLOv3,
@@ -49,12 +50,8 @@ __all__ = [
 ]
 
 _HOME = {
-    "BDD100K": "data.datamodule",
-    "COCO": "data.datamodule",
-    "GTAV": "data.datamodule",
-    "YOLO": "data.datamodule",
+    **{name: f"data.{file}" for name, file in SETS.items()},
     "Detector": "detector",
-    "Mixed": "data.mixed",
     "cka": "analysis.similarity.cka",
     "gram_matrices": "analysis.activations.run",
     "read_bdd100k": "data.bdd100k",
@@ -65,6 +62,6 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in {*__all__, *SETS}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME.get(name, 'networks.yolov3')}"), name)

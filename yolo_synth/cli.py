@@ -30,11 +30,11 @@ from yolo_synth.commands.demo import demo
 from yolo_synth.commands.export import export
 from yolo_synth.commands.predictions import write_predictions
 from yolo_synth.commands.sweep import sweep
-from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.data.module import DetectionData
 from yolo_synth.detector import Detector, load_checkpoint, read_checkpoint
 from yolo_synth.evaluation import evaluate
 from yolo_synth.report.report import report
-from yolo_synth.scenes.tiny import write_tiny
+from yolo_synth.scenes.formats import write_tiny
 from yolo_synth.survey.anchors import anchors
 from yolo_synth.survey.check import check
 from yolo_synth.survey.convert import convert

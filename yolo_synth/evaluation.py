@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -13,11 +12,12 @@ from tqdm import tqdm
 
 from yolo_synth.analysis.figures.training import training_curves
 from yolo_synth.average_precision import AveragePrecision
+from yolo_synth.data.source import Config, data_module, read_data
 from yolo_synth.devices import fastest
 from yolo_synth.networks.yolov3 import detections
 from yolo_synth.networks.yolov3.network import ANCHORS
 from yolo_synth.networks.yolov3.targets import checked_anchors
-from yolo_synth.runs import METRICS, Config, Run, data_module, find_runs, read_data, test_domains
+from yolo_synth.runs import METRICS, Run, find_runs, test_domains
 
 
 def evaluate(folder: str, batch_size: int = 16, data: str | tuple[str, ...] = ()) -> None:
@@ -116,7 +116,7 @@ def _scores(run: Run, domain: str, data: Config, batch_size: int) -> dict[str, f
 @torch.inference_mode()
 def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
     """Return mAP of a run's best weights on the test images of a data module's configuration."""
-    module: Any = data_module(data, image_size=run.image_size, batch_size=batch_size)
+    module = data_module(data, image_size=run.image_size, batch_size=batch_size)
     module.prepare_data()
     module.setup("test")
     device = fastest()

@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from lightning.pytorch import LightningDataModule
-from lightning.pytorch.cli import instantiate_class
 
+from yolo_synth.data.conditions import asked
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.source import Config as Config
+from yolo_synth.data.source import data_module, default_domain, read_yaml
 from yolo_synth.detector import load_checkpoint
 from yolo_synth.networks.yolov3 import YOLOv3
 
@@ -36,10 +36,6 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
-
-_DOMAINS = {"BDD100K": "Real", "GTAV": "Synthetic"}
-
-Config = Mapping[str, Any]
 
 
 def model_name(config: Config) -> str:
@@ -56,11 +52,10 @@ def model_name(config: Config) -> str:
 def domain_name(data: Config, split: str = "train") -> str:
     """Name the domain of a split of a data module's configuration.
 
-    It is the configuration's `domain`, or `Real`, `Synthetic`, or the module's class; then come the
-    conditions that the split's images meet, as `Real-night`.
+    It is the configuration's `domain`, or the data set's own (`Real`, `Synthetic`), or the module's
+    class; then come the conditions that the split's images meet, as `Real-night`.
     """
-    data_class = _class_name(data)
-    named = _init_args(data).get("domain") or _DOMAINS.get(data_class, data_class)
+    named = _init_args(data).get("domain") or default_domain(str(data["class_path"]))
     return f"{named}{_conditions(data, split)}"
 
 
@@ -99,11 +94,8 @@ def _init_args(data: Config) -> Config:
 
 def _conditions(data: Config, split: str) -> str:
     """Write the values that `where` asks of a split's images, as `-night-rainy+snowy`."""
-    where = _init_args(data).get("where") or {}
-    asked = {key: value for key, value in where.items() if not isinstance(value, dict)}
-    asked |= where.get(split, {})
-    listed = [[value] if isinstance(value, str) else value for value in asked.values()]
-    return "".join("-" + re.sub(r"[^\w+]+", "_", "+".join(values)) for values in listed)
+    values = asked(_init_args(data).get("where") or {}, split).values()
+    return "".join("-" + re.sub(r"[^\w+]+", "_", "+".join(some)) for some in values)
 
 
 @dataclass(frozen=True)
@@ -172,57 +164,9 @@ class Run:
         """The domains of its data's test images, and the data configuration of each."""
         return test_domains(self.config["data"])
 
-    def data(self, **changes: Any) -> LightningDataModule:  # noqa: ANN401 - any option of the module
+    def data(self, **changes: Any) -> DetectionData:  # noqa: ANN401 - any option of the module
         """Return its data module, with some of the options changed."""
         return data_module(self.config["data"], **changes)
-
-
-def data_module(config: Config, **changes: Any) -> LightningDataModule:  # noqa: ANN401
-    """Build a data module from `{class_path, init_args}`, with some of the options changed.
-
-    Raises:
-        ValueError: If there is no such class, or it has no such option.
-    """
-    settings = {**_init_args(config), **changes}
-    if "parts" in settings:
-        settings["parts"] = {name: data_module(part) for name, part in settings["parts"].items()}
-    try:
-        module: LightningDataModule = instantiate_class(
-            (), {"class_path": config["class_path"], "init_args": settings}
-        )
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ValueError(f"{config['class_path']} cannot be the data: {error}") from error
-    return module
-
-
-def read_yaml(path: str | Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    """Read a YAML file.
-
-    Raises:
-        ValueError: If it is not YAML.
-    """
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]}); mend it") from error
-
-
-def read_data(path: str | Path) -> Config:
-    """Read a file that names a data set, such as experiments/data/bdd100k.yaml.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it does not name a data module.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file; try experiments/data/bdd100k.yaml")
-    config = read_yaml(path)
-    if not isinstance(config, dict) or "class_path" not in config:
-        raise ValueError(
-            f"{path}: names no data set: class_path is missing; write one as in "
-            "experiments/data/bdd100k.yaml"
-        )
-    return config
 
 
 def read_run(folder: str | Path) -> Run:

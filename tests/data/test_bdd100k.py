@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from yolo_synth.data import bdd100k
-from yolo_synth.data.bdd100k import read_bdd100k
-from yolo_synth.data.datamodule import BDD100K
+from yolo_synth.data import bdd100k_labels
+from yolo_synth.data.bdd100k import BDD100K, read_bdd100k
 
 LANE = {
     "category": "lane",
@@ -288,12 +287,12 @@ def test_a_label_file_read_in_parts_gives_the_same(root, monkeypatch, block):
     file.write_text(json.dumps([tricky, *FRAMES["train"]], indent=2))
     whole = read_bdd100k(root)
     shutil.rmtree(root / ".yolo_synth")
-    monkeypatch.setattr(bdd100k, "_BLOCK", block)
+    monkeypatch.setattr(bdd100k_labels, "_BLOCK", block)
     pd.testing.assert_frame_equal(read_bdd100k(root), whole)
 
 
 def test_a_label_file_read_in_parts_is_still_checked(root, monkeypatch):
-    monkeypatch.setattr(bdd100k, "_BLOCK", 400)
+    monkeypatch.setattr(bdd100k_labels, "_BLOCK", 400)
     file = train_file(root)
     frames = [{"name": f"{number}.jpg", "labels": []} for number in range(99)]
     file.write_text(json.dumps(frames)[:-1] + "}")

@@ -7,9 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolo_synth.data.annotations import kept
-from yolo_synth.data.coco import read_coco, read_with_splits
-from yolo_synth.data.datamodule import COCO
+from yolo_synth.data.coco import COCO, read_coco, read_with_splits
+from yolo_synth.data.table import kept
 
 CATEGORIES = [{"id": 3, "name": "car"}, {"id": 7, "name": "pedestrian"}, {"id": 9, "name": "dog"}]
 LABELS = {"pedestrian": "person", "dog": None}

@@ -14,9 +14,12 @@ import yaml
 from pycocotools.coco import COCO as PyCOCO  # noqa: N811 a class
 
 from yolo_synth.cli import main
-from yolo_synth.data.annotations import kept
+from yolo_synth.data.bdd100k import BDD100K
+from yolo_synth.data.coco import COCO
 from yolo_synth.data.convert import write_converted
-from yolo_synth.data.datamodule import BDD100K, COCO, GTAV, YOLO
+from yolo_synth.data.gtav import GTAV
+from yolo_synth.data.table import kept
+from yolo_synth.data.yolo import YOLO
 
 SPLITS = {"train": "train", "valid": "val", "test": "test"}
 

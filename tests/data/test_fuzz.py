@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from yolo_synth.data import bdd100k, gtav
-from yolo_synth.data.annotations import COLUMNS, REASONS
-from yolo_synth.labels import BDD100K_LABELS, GTAV_CLASSES
+from yolo_synth.data.bdd100k_labels import BDD100K_LABELS
+from yolo_synth.data.gtav_boxes import GTAV_CLASSES
+from yolo_synth.data.table import COLUMNS, REASONS
 
 quick = settings(
     max_examples=120,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from test_annotations import HEIGHT, WIDTH, table_of
+from test_table import HEIGHT, WIDTH, table_of
 from views import HOODS_FROM, driving, low_camera, queueing, riding, sequence, walking
 
-from yolo_synth.data.annotations import drop_hood, drop_small, dropped_by_group, kept
+from yolo_synth.data.filters import drop_hood, drop_small
+from yolo_synth.data.table import dropped_by_group, kept
 
 N = 160
 SEQUENCES = {

@@ -10,12 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from yolo_synth.data import bdd100k, coco, files, gtav, yolo
-from yolo_synth.data.bdd100k import read_bdd100k
-from yolo_synth.data.coco import read_coco
-from yolo_synth.data.datamodule import BDD100K, COCO, GTAV, YOLO
-from yolo_synth.data.gtav import read_gtav
-from yolo_synth.data.yolo import read_yolo
+from yolo_synth.data import bdd100k, coco, gtav, listing, yolo
+from yolo_synth.data.bdd100k import BDD100K, read_bdd100k
+from yolo_synth.data.coco import COCO, read_coco
+from yolo_synth.data.gtav import GTAV, read_gtav
+from yolo_synth.data.yolo import YOLO, read_yolo
 
 READERS = {
     "bdd100k": (bdd100k, read_bdd100k, BDD100K),
@@ -267,9 +266,9 @@ def test_many_files_are_read_in_several_processes_to_the_same_table(data, monkey
     alone = read(root)
     index_of(root).unlink()
     started = []
-    pool = files.ProcessPoolExecutor
-    monkeypatch.setattr(files, "ProcessPoolExecutor", lambda n: started.append(n) or pool(n))
-    monkeypatch.setattr(files, "_cores", lambda: 2)
+    pool = listing.ProcessPoolExecutor
+    monkeypatch.setattr(listing, "ProcessPoolExecutor", lambda n: started.append(n) or pool(n))
+    monkeypatch.setattr(listing, "cores", lambda: 2)
     for module in (bdd100k, gtav, yolo):
         monkeypatch.setattr(module, "MANY", 1)
     pd.testing.assert_frame_equal(read(root), alone)
@@ -280,7 +279,7 @@ def test_many_files_are_read_in_several_processes_to_the_same_table(data, monkey
 def test_an_error_in_another_process_is_the_same_error(tiny_root, tmp_path, monkeypatch):
     root = tmp_path / "gtav"
     shutil.copytree(tiny_root / "gtav", root, ignore=shutil.ignore_patterns(".yolo_synth"))
-    monkeypatch.setattr(files, "_cores", lambda: 2)
+    monkeypatch.setattr(listing, "cores", lambda: 2)
     monkeypatch.setattr(gtav, "MANY", 1)
     file = some(root, ".csv")[-1]
     file.write_text("24,1\n")

@@ -5,9 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from yolo_synth.data.annotations import COLUMNS, kept
-from yolo_synth.data.datamodule import BDD100K, GTAV
+from yolo_synth.data.bdd100k import BDD100K
+from yolo_synth.data.gtav import GTAV
 from yolo_synth.data.mixed import Mixed, SharesSampler
+from yolo_synth.data.table import COLUMNS, kept
 
 
 def mixture(root, **settings):

@@ -8,16 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yolo_synth.data.splits import (
-    Shared,
-    check_where,
-    group_split,
-    part_of,
-    part_split,
-    regroup,
-    select,
-    shared_groups,
-)
+from yolo_synth.data.conditions import check_where, select
+from yolo_synth.data.splits import Shared, group_split, part_of, part_split, regroup, shared_groups
 
 PARTS = ("train", "valid", "test")
 

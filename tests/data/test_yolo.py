@@ -5,8 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolo_synth.data.datamodule import YOLO
-from yolo_synth.data.yolo import read_yolo
+from yolo_synth.data.yolo import YOLO, read_yolo
 
 LABELS = {"tram": None}
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from yolo_synth.data.annotations import box_table
-from yolo_synth.labels import GTAV_LABELS
+from yolo_synth.data.gtav_boxes import GTAV_LABELS
+from yolo_synth.data.table import box_table
 
 WIDTH, HEIGHT, FOCAL = 1920, 1080, 1000
 STEP = 0.1  # seconds between frames

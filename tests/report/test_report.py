@@ -13,12 +13,12 @@ import yaml
 from report.run_folders import save, write_run
 
 from yolo_synth import evaluation
+from yolo_synth.data.source import data_module
 from yolo_synth.networks.yolov3 import YOLOv3
 from yolo_synth.report import drawing, outputs, similarities
 from yolo_synth.report import report as reporting
 from yolo_synth.report.report import report
 from yolo_synth.report.selection import sound_runs
-from yolo_synth.runs import data_module
 
 RUNS = (("U-Real", 0), ("F-Synthetic", 0), ("U-Real", 1))
 

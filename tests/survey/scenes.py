@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from yolo_synth.data.convert import Format, write_converted
-from yolo_synth.data.datamodule import GTAV
+from yolo_synth.data.gtav import GTAV
 
 WIDTH, HEIGHT = 160, 96
 JSON = "bdd100k/labels/bdd100k_labels_images_{part}.json"

@@ -21,9 +21,9 @@ from survey.scenes import (
 )
 
 from yolo_synth.cli import main
+from yolo_synth.data.source import open_data
 from yolo_synth.survey.check import examine
 from yolo_synth.survey.faults import KINDS, box_faults
-from yolo_synth.survey.source import open_data
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,13 @@ from pathlib import Path
 
 from yolo_synth.analysis.activations.run import MEMORY, Precision
 from yolo_synth.comparison import FEWEST_IMAGES, Probe, compare, folder_name
-from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.data.source import data_module, read_data
 from yolo_synth.devices import fastest
 from yolo_synth.report.similarities import Grams, Subject
 from yolo_synth.runs import (
     INITIAL,
     Run,
     common_start,
-    data_module,
-    read_data,
     read_run,
     source_name,
 )
@@ -83,10 +81,6 @@ def probe_images(run: Run, images: int, size: int, split: str, data: str | None)
     """Return images of a run's own data set, or of the one that a file names."""
     config = run.config["data"] if data is None else read_data(data)
     module = data_module(config)
-    if not isinstance(module, DetectionData):
-        raise ValueError(
-            f"{config['class_path']}: not a DetectionData, which images can be drawn of"
-        )
     module.prepare_data()
     batch, names = module.probe(split, images, size)
     return Probe(batch, names, source_name(config, split), module.groups(names))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from yolo_synth.boxes import Detection, place
-from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.data.module import DetectionData
 from yolo_synth.labels import CLASSES
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from yolo_synth.data.source import Config, read_yaml
 from yolo_synth.devices import visible
-from yolo_synth.runs import Config, read_run, read_yaml, run_folders
+from yolo_synth.runs import read_run, run_folders
 
 
 @dataclass(frozen=True)

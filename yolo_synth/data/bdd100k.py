@@ -9,22 +9,28 @@ edge; here they are the outer edge in all.
 
 from __future__ import annotations
 
-import re
-from array import array
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from yolo_synth.data.annotations import EDGES, MAX_EDGE, box_table, check_name, image_size_if_known
-from yolo_synth.data.files import (
+from yolo_synth.data.bdd100k_labels import (
+    BDD100K_LABELS,
+    CATEGORIES,
+    Attributes,
+    Entries,
+    collect,
+    frames_of,
+    image_frame,
+    stem_of,
+)
+from yolo_synth.data.headers import image_size_if_known
+from yolo_synth.data.index import Content, indexed
+from yolo_synth.data.listing import (
     DEPTH,
     IMAGES,
     MANY,
@@ -36,10 +42,8 @@ from yolo_synth.data.files import (
     look_for,
     seen_in,
 )
-from yolo_synth.data.index import Content, indexed
-from yolo_synth.labels import BDD100K_LABELS
-
-Decoded = TypeVar("Decoded")
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.table import EDGES, box_table
 
 _PARTS: Final = ("train", "val")
 _IMAGE_PLACES: Final = ("images/100k/{part}", "100k/{part}")
@@ -52,59 +56,6 @@ _LABEL_PLACES: Final = (
 )
 _CHUNK: Final = 500
 """Small files that a process reads at a time."""
-_BLOCK: Final = 1 << 25
-"""Bytes of a label file that are read at a time."""
-_BETWEEN_FRAMES: Final = re.compile(rb',\s*(?=\{\s*"name")')
-
-_CATEGORIES: Final = tuple(BDD100K_LABELS)
-_CODES: Final = {category: code for code, category in enumerate(_CATEGORIES)}
-
-_Edge = Annotated[float, msgspec.Meta(gt=-MAX_EDGE, lt=MAX_EDGE)]
-
-
-# What is not named in these types, lanes' and areas' polygons above all, is never built.
-class _Box(msgspec.Struct, gc=False):
-    x1: _Edge
-    y1: _Edge
-    x2: _Edge
-    y2: _Edge
-
-
-class _Label(msgspec.Struct, gc=False):
-    category: str
-    box2d: _Box | None = None
-
-
-class _Attributes(msgspec.Struct, gc=False):
-    weather: str | None = None
-    scene: str | None = None
-    timeofday: str | None = None
-
-
-class _Frame(msgspec.Struct):
-    name: str
-    attributes: _Attributes | None = None
-    labels: list[_Label] | None = None
-
-
-class _Moment(msgspec.Struct):
-    """A frame in the file of one image: `objects` as of 2018, `labels` in Scalabel."""
-
-    name: str | None = None
-    attributes: _Attributes | None = None
-    labels: list[_Label] | None = None
-    objects: list[_Label] | None = None
-
-
-class _ImageFile(_Moment):
-    frames: list[_Moment] | None = None
-
-
-class _Scalabel(msgspec.Struct):
-    frames: list[msgspec.Raw]
-
-
-_IMAGE_FILE: Final = msgspec.json.Decoder(_ImageFile | list[_Moment])
 
 
 def read_bdd100k(root: str | Path, label_root: str | Path | None = None) -> pd.DataFrame:
@@ -129,12 +80,12 @@ def read_bdd100k(root: str | Path, label_root: str | Path | None = None) -> pd.D
             in `root`.
 
     Returns:
-        The box table (see `annotations`), paths relative to `root`.
+        The box table (see `table`), paths relative to `root`.
 
     Raises:
         FileNotFoundError: If images or labels are not found; says what was looked for, and where.
         ValueError: If a label file is malformed (says file and frame), knows an image twice, or has
-            a category that `labels.BDD100K_LABELS` has not, or if a link leads out of `root`.
+            a category that `bdd100k_labels.BDD100K_LABELS` has not, or if a link leads out of `root`.
     """
     root = Path(root)
     files = _find(root, root if label_root is None else Path(label_root))
@@ -163,26 +114,6 @@ class _Files(NamedTuple):
     images: tuple[Listing, ...]
     of_parts: tuple[Listing, ...]
     of_images: tuple[Listing, ...]
-
-
-class _Entries(NamedTuple):
-    """What some frames say.
-
-    Attributes:
-        places: File and number of each frame, for messages.
-        stems: Name of each frame's image, without its ending.
-        attributes: Of each frame.
-        counts: Number of boxes of each frame, int64 [frames].
-        codes: Category of each box, int8 [boxes].
-        edges: float64 [boxes, 4].
-    """
-
-    places: list[str]
-    stems: list[str]
-    attributes: list[_Attributes | None]
-    counts: NDArray[np.int64]
-    codes: NDArray[np.int8]
-    edges: NDArray[np.float64]
 
 
 def _find(root: Path, labels: Path) -> _Files:
@@ -243,8 +174,8 @@ def _look_for(
 def _read(root: Path, files: _Files) -> Content:
     """Read what was found."""
     images = _images(files.images, root)
-    rows = {_stem(name): row for row, name in enumerate(images["image"])}
-    attributes = {name: [""] * len(images) for name in _Attributes.__struct_fields__}
+    rows = {stem_of(name): row for row, name in enumerate(images["image"])}
+    attributes = {name: [""] * len(images) for name in Attributes.__struct_fields__}
     read = np.zeros(len(images), bool)
     of_frames: list[int] = []
     parts = []
@@ -268,7 +199,7 @@ def _read(root: Path, files: _Files) -> Content:
     there = rows_of_boxes >= 0
     boxes = pd.DataFrame(edges[there], columns=EDGES)
     boxes["row"] = rows_of_boxes[there]
-    boxes["category"] = pd.Categorical.from_codes(codes[there], categories=pd.Index(_CATEGORIES))
+    boxes["category"] = pd.Categorical.from_codes(codes[there], categories=pd.Index(CATEGORIES))
     boxes["instance"] = -1
     summary = (
         f"BDD100K in {root}: {len(images)} images, {len(boxes)} boxes; {(~read).sum()} images have no "
@@ -285,7 +216,7 @@ def _images(folders: Iterable[Listing], root: Path) -> pd.DataFrame:
     title = "Reading the sizes of BDD100K's images"
     jobs = _chunks(paths)
     sizes = np.concatenate(list(in_parallel(_sizes, jobs, title, many=len(paths) > MANY)))
-    stems = [_stem(name) for name, _ in found]
+    stems = [stem_of(name) for name, _ in found]
     return pd.DataFrame(
         {
             "image": [f"{stem}.jpg" for stem in stems],
@@ -305,133 +236,52 @@ def _chunks(paths: list[Path]) -> list[list[Path]]:
     return [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
 
 
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0] or name
-
-
 def _name(listing: Listing) -> str:
     single = len(listing.names) == 1
     return str(listing.folder / listing.names[0] if single else listing.folder)
 
 
-def _read_labels(files: _Files) -> Iterator[_Entries]:
+def _read_labels(files: _Files) -> Iterator[Entries]:
     """Read all label files."""
     for folder, names, _ in files.of_parts:
         for name in names:
-            yield _collect(_frames(folder / name))
+            yield collect(frames_of(folder / name))
     for folder, names, _ in files.of_images:
         paths = [folder / name for name in names]
         title = f"Reading the labels in {folder.name}"
         yield from in_parallel(_read_image_files, _chunks(paths), title, many=len(paths) > MANY)
 
 
-def _read_image_files(files: list[Path]) -> _Entries:
-    return _collect((str(file), _image_frame(file)) for file in files)
+def _read_image_files(files: list[Path]) -> Entries:
+    return collect((str(file), image_frame(file)) for file in files)
 
 
-def _collect(frames: Iterable[tuple[str, _Frame]]) -> _Entries:
-    """Gather what frames say, each given with its place."""
-    places, stems, attributes = [], [], []
-    counts, codes, edges = array("q"), array("b"), array("d")
-    for place, frame in frames:
-        check_name(frame.name, place)
-        places.append(place)
-        stems.append(_stem(frame.name))
-        attributes.append(frame.attributes)
-        before = len(codes)
-        for label in frame.labels or ():
-            box = label.box2d
-            if box is not None:
-                codes.append(_code(label.category, place, frame.name))
-                edges.extend((box.x1, box.y1, box.x2, box.y2))
-        counts.append(len(codes) - before)
-    return _Entries(
-        *(places, stems, attributes, np.array(counts), np.array(codes)),
-        np.array(edges).reshape(-1, 4),
-    )
+class BDD100K(DetectionData):
+    """Serve BDD100K: real street images (see `read_bdd100k` for its files)."""
 
+    default_domain = "Real"
 
-def _frames(file: Path) -> Iterator[tuple[str, _Frame]]:
-    """Decode a label file frame by frame, so that only a part of it is in memory at a time."""
-    decoder = msgspec.json.Decoder(_Frame)
-    size = file.stat().st_size
-    if size == 0:
-        raise ValueError(f"{file} is empty")
-    bar = tqdm(
-        total=size,
-        desc=f"Reading {file.name}",
-        unit="B",
-        unit_scale=True,
-        delay=1,
-        leave=False,
-        disable=None,
-    )
-    number = 0
-    with file.open("rb") as stream, bar:
-        for raw_frames in _raw_frames(stream, str(file)):
-            for raw in raw_frames:
-                place = f"{file} frame {number}"
-                yield place, _decode(partial(decoder.decode, raw), place)
-                number += 1
-            bar.update(stream.tell() - bar.n)
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        label_root: str | Path | None = None,
+        **settings: Any,  # noqa: ANN401 as DetectionData has them
+    ) -> None:
+        """Store the settings; nothing is read yet.
 
+        Args:
+            root: Folder of the data set.
+            label_root: Where its labels lie, if not in root: a folder, or one file for all images.
+            **settings: Those of `DetectionData`.
+        """
+        super().__init__(root, **settings)
+        self.label_root = label_root
 
-def _raw_frames(stream: BinaryIO, place: str) -> Iterator[list[msgspec.Raw]]:
-    """Cut a label file, a list of frames or an object with `frames`, into its frames, some at a time.
+    def read(self) -> pd.DataFrame:
+        """Read the box table; the paper filters nothing here."""
+        return read_bdd100k(self.root, self.label_root)
 
-    The list is cut at a comma that seems to stand between two frames. It does if what is before it is
-    a whole list once it is closed; else more of the file is read, at worst all.
-    """
-    text, done = stream.read(_BLOCK), 0
-    if text.lstrip()[:1] == b"{":
-        text += stream.read()
-        yield _decode(partial(msgspec.json.decode, text, type=_Scalabel), place).frames
-        return
-    while more := stream.read(max(_BLOCK, len(text))):
-        text += more
-        ends = list(_BETWEEN_FRAMES.finditer(text, max(0, len(text) - _BLOCK // 8)))
-        if ends:
-            with suppress(ValueError):
-                frames = _raw_list(text[: ends[-1].start()] + b"]", place)
-                text, done = b"[" + text[ends[-1].end() :], done + len(frames)
-                yield frames
-    yield _raw_list(text, f"{place} from frame {done} on" if done else place)
-
-
-def _raw_list(text: bytes, place: str) -> list[msgspec.Raw]:
-    return _decode(partial(msgspec.json.decode, text, type=list[msgspec.Raw]), place)
-
-
-def _image_frame(file: Path) -> _Frame:
-    """Decode the label file of one image, which is called as its image is."""
-    whole = _decode(partial(_IMAGE_FILE.decode, file.read_bytes()), str(file))
-    if isinstance(whole, list):
-        whole = _ImageFile(frames=whole)
-    frames = whole.frames or [_Moment()]
-    if len(frames) != 1:
-        raise ValueError(f"{file}: {len(frames)} frames in a label file that is named as an image")
-    inner = frames[0]
-    for name in (whole.name, inner.name):
-        if name is not None and file.stem not in (name, _stem(name)):
-            raise ValueError(
-                f"{file}: its labels are of image {name[:80]!r}; is the file misnamed?"
-            )
-    labels = [*(whole.labels or ()), *(inner.labels or ()), *(inner.objects or ())]
-    return _Frame(f"{file.stem}.jpg", whole.attributes or inner.attributes, labels)
-
-
-def _decode(decode: Callable[[], Decoded], place: str) -> Decoded:
-    try:
-        return decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{place}: {error}") from error
-
-
-def _code(category: str, place: str, image: str) -> int:
-    code = _CODES.get(category)
-    if code is None:
-        raise ValueError(
-            f"{place}: image {image} has a box of the unknown category {category[:80]!r}; known are "
-            f"{', '.join(_CATEGORIES)}"
-        )
-    return code
+    def labelled(self) -> Mapping[str, str]:
+        """Say which images the label files have a frame of."""
+        return bdd100k_frames(self.root, self.label_root)

@@ -7,29 +7,38 @@ upper edge, width and height in pixels.
 
 from __future__ import annotations
 
-import mmap
-from array import array
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
 import pandas as pd
 
-from yolo_synth.data.annotations import EDGES, box_table, check_path, image_size_if_known
-from yolo_synth.data.files import (
-    IMAGES,
+from yolo_synth.data.coco_json import (
+    CROWD,
+    ENDS,
+    CocoFile,
+    CocoImage,
+    CocoImages,
+    Found,
+    collect_coco,
+    decode_coco,
+)
+from yolo_synth.data.headers import image_size_if_known
+from yolo_synth.data.index import Content, indexed
+from yolo_synth.data.listing import (
     MANY,
     Listing,
+    check_path,
     in_parallel,
     list_below,
     list_file,
     paths_below,
 )
-from yolo_synth.data.index import Content, indexed
-from yolo_synth.data.splits import ATTRIBUTES, PARTS
+from yolo_synth.data.mapped import MappedData
+from yolo_synth.data.splits import PARTS
+from yolo_synth.data.table import box_table
 from yolo_synth.labels import label_map
 
 PART: Final = "{part}"
@@ -43,65 +52,6 @@ _FILES: Final = (
     "{part}.json",
 )
 _FOLDERS: Final = (".", "images", "{part}", "images/{part}", "{part}2017", "images/{part}2017")
-
-_ENDS: Final = (*IMAGES, ".bmp", ".tif", ".tiff", ".webp")
-_MAX_EDGE: Final = 1e9
-_CROWD: Final = " (crowd)"
-
-_Side = Annotated[int, msgspec.Meta(gt=0, lt=1 << 20)]
-_Key = int | str
-
-
-# What is not named in these types, segmentations above all, is never built.
-class _Image(msgspec.Struct, gc=False):
-    id: _Key
-    file_name: str
-    width: _Side | None = None
-    height: _Side | None = None
-    group: str = ""
-    weather: str = ""
-    scene: str = ""
-    timeofday: str = ""
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    image_id: _Key
-    category_id: _Key
-    bbox: tuple[float, float, float, float]
-    iscrowd: int | bool = 0
-
-
-class _Category(msgspec.Struct, gc=False):
-    id: _Key
-    name: str
-
-
-class _Images(msgspec.Struct):
-    images: list[_Image]
-
-
-class _Annotations(_Images):
-    annotations: list[_Annotation]
-    categories: list[_Category]
-
-
-_T = TypeVar("_T", bound=_Images)
-
-
-class _Found(NamedTuple):
-    """What a file holds: images and boxes as `box_table` takes them, and what they are of.
-
-    Attributes:
-        images: One row an image whose file is there.
-        boxes: One row a box of these images.
-        absent: Number of images whose file is missing.
-        categories: Names of all categories that are declared.
-    """
-
-    images: pd.DataFrame
-    boxes: pd.DataFrame
-    absent: int
-    categories: list[str]
 
 
 class _Files(NamedTuple):
@@ -135,7 +85,7 @@ def read_coco(
         labels: Category → one of `labels.CLASSES`, or None to leave it out (see `labels.label_map`).
 
     Returns:
-        The box table (see `annotations`). An image is called by its path below the root. What an
+        The box table (see `table`). An image is called by its path below the root. What an
         image's entry says under group, weather, scene and timeofday is taken over; one that names no
         group is a group of its own.
 
@@ -176,7 +126,7 @@ def coco_entries(
     there = frozenset(paths_below(root, files.images))
     found: dict[str, str] = {}
     for part, file in files.parts:
-        entries = _decode(file, _Images).images
+        entries = decode_coco(file, CocoImages).images
         above = _above(root, images, part, entries, file, there)
         for number, entry in enumerate(entries):
             found[f"{above}{entry.file_name}"] = f"{file} image {number}"
@@ -206,26 +156,26 @@ def _find(root: Path, annotations: str | None, images: str | None) -> _Files:
     for name in names:
         _check_folder(name)
     folders = [root / name for name in names if (root / name).is_dir()]
-    return _Files(parts, tuple(x for folder in folders for x in list_below(folder, root, _ENDS)))
+    return _Files(parts, tuple(x for folder in folders for x in list_below(folder, root, ENDS)))
 
 
 def _read(root: Path, files: _Files, images: str | None, labels: dict[str, str | None]) -> Content:
     """Read what was found."""
     there = frozenset(paths_below(root, files.images))
-    found: list[_Found] = []
+    found: list[Found] = []
     for part, file in files.parts:
-        content = _decode(file, _Annotations)
+        content = decode_coco(file, CocoFile)
         above = _above(root, images, part, content.images, file, there)
-        found.append(_collect(content, file, part, above, there))
+        found.append(collect_coco(content, file, part, above, there))
     starts = np.cumsum([0, *(len(one.images) for one in found)])
     for start, one in zip(starts, found, strict=False):
         one.boxes["row"] += start
     entries = _with_sizes(root, pd.concat([one.images for one in found], ignore_index=True))
     boxes = pd.concat([one.boxes for one in found], ignore_index=True)
     declared = list(dict.fromkeys(name for one in found for name in one.categories))
-    used = [name for name in boxes["category"].unique() if not name.endswith(_CROWD)]
+    used = [name for name in boxes["category"].unique() if not name.endswith(CROWD)]
     common = label_map(labels, declared, used, f"the COCO data in {root}")
-    crowds = dict.fromkeys(f"{name}{_CROWD}" for name in declared)
+    crowds = dict.fromkeys(f"{name}{CROWD}" for name in declared)
     table = box_table(entries, boxes, {**common, **crowds})
     splits = dict(zip(entries["image"], entries["split"], strict=True))
     table["split"] = table["image"].map(splits).astype("category")
@@ -275,7 +225,7 @@ def _above(
     root: Path,
     images: str | None,
     part: str,
-    entries: list[_Image],
+    entries: list[CocoImage],
     file: Path,
     there: Collection[str],
 ) -> str:
@@ -298,69 +248,51 @@ def _above(
     sample = entries[0].file_name if entries else "any, since it lists none"
     raise FileNotFoundError(
         f"no image of {file} found, such as {sample}: looked in {', '.join(names)} below {root} for "
-        f"files that end in {', '.join(_ENDS)}; name the folder by data.images"
+        f"files that end in {', '.join(ENDS)}; name the folder by data.images"
     )
 
 
-def _decode(file: Path, kind: type[_T]) -> _T:
-    """Decode a file into one of the types above."""
-    with file.open("rb") as stream:
-        if file.stat().st_size == 0:
-            raise ValueError(f"{file} is empty")
-        text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{file}: {error}; is this a COCO file?") from error
+class COCO(MappedData):
+    """Serve a data set in COCO's format (see `read_coco` for its files)."""
 
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        annotations: str | None = None,
+        images: str | None = None,
+        **settings: Any,  # noqa: ANN401 as MappedData has them
+    ) -> None:
+        """Store the settings; nothing is read yet.
 
-def _collect(
-    content: _Annotations, file: Path, part: str, above: str, there: Collection[str]
-) -> _Found:
-    """Gather what a decoded file says of the images that are there."""
-    rows: dict[_Key, int | None] = {}
-    entries: list[tuple[str | int, ...]] = []
-    for number, entry in enumerate(content.images):
-        check_path(entry.file_name, f"{file} image {number}")
-        if entry.id in rows:
-            raise ValueError(f"{file} image {number}: another one has the id {entry.id!r} already")
-        if not entry.file_name.lower().endswith(_ENDS):
-            raise ValueError(
-                f"{file} image {number}: {entry.file_name!r} does not end in {', '.join(_ENDS)}; "
-                "convert the image, or take it out of the file"
-            )
-        path = f"{above}{entry.file_name}"
-        is_there = path in there
-        rows[entry.id] = len(entries) if is_there else None
-        if is_there:
-            entries.append(_row(entry, path, PARTS.get(part, "")))
-    names = {category.id: category.name for category in content.categories}
-    of_row, edges, kinds = array("q"), array("d"), []
-    for number, box in enumerate(content.annotations):
-        for what, key, known in (
-            ("image", box.image_id, rows),
-            ("category", box.category_id, names),
-        ):
-            if key not in known:
-                raise ValueError(f"{file} annotation {number}: no {what} has the id {key!r}")
-        left, top, width, height = box.bbox
-        if not abs(left) + abs(top) + abs(width) + abs(height) < _MAX_EDGE:
-            raise ValueError(f"{file} annotation {number}: {box.bbox} are no box in pixels")
-        row = rows[box.image_id]
-        if row is not None:
-            of_row.append(row)
-            edges.extend((left, top, left + width, top + height))
-            kinds.append(names[box.category_id] + (_CROWD if box.iscrowd else ""))
-    boxes = pd.DataFrame(np.frombuffer(edges).reshape(-1, 4), columns=EDGES)
-    boxes["row"] = np.frombuffer(of_row, np.int64)
-    boxes["category"] = pd.Series(kinds, dtype="str")
-    boxes["instance"] = -1
-    columns = ["image", "path", "width", "height", *ATTRIBUTES, "split"]
-    absent = len(rows) - len(entries)
-    return _Found(pd.DataFrame(entries, columns=columns), boxes, absent, list(names.values()))
+        Args:
+            root: Folder of the data set.
+            annotations: JSON file below the root; {part} in it stands for train, val, valid and test.
+                Null looks for annotations/instances_{part}.json and other usual names.
+            images: Folder below the root from which file names start; it may have {part} as well. Null
+                looks in the root, images, {part} and other usual ones.
+            **settings: Those of `MappedData`.
+        """
+        super().__init__(root, **settings)
+        self.annotations = annotations
+        self.images = images
+        self._splits: dict[str, str] = {}
 
+    def read_files(self) -> pd.DataFrame:
+        """Read the box table, and keep which split each image's JSON file is of."""
+        table = read_with_splits(self.root, self.annotations, self.images, self.labels)
+        images = table.drop_duplicates("image")
+        self._splits = dict(zip(images["image"], images["split"].astype(str), strict=True))
+        return table.drop(columns="split")
 
-def _row(entry: _Image, path: str, split: str) -> tuple[str | int, ...]:
-    size = (entry.width or 0, entry.height or 0)
-    conditions = (entry.weather, entry.scene, entry.timeofday)
-    return (path, path, *size, *conditions, entry.group or path, split)
+    def parts(self, images: pd.DataFrame) -> pd.Series[str]:
+        """Return which split each image's JSON file is of."""
+        return images["image"].map(self._splits)
+
+    def labelled(self) -> Mapping[str, str]:
+        """Say which images the JSON files list."""
+        return coco_entries(self.root, self.annotations, self.images)
+
+    def unlisted(self) -> list[str]:
+        """Return the images that no JSON file lists, though it lists others of their folder."""
+        return unlisted_images(self.root, self.annotations, self.images)

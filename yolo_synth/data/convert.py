@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from yolo_synth.data.annotations import EDGES, kept
-from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.table import EDGES, kept
 from yolo_synth.labels import CLASSES
 
 Format = Literal["coco", "yolo"]

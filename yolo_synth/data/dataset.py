@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler, default_collate
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
 from yolo_synth.boxes import Resize, Target, place
-from yolo_synth.data.annotations import EDGES, kept
 from yolo_synth.data.cache import ImageCache
 from yolo_synth.data.images import (
     Augmentation,
@@ -24,7 +24,9 @@ from yolo_synth.data.images import (
     centred,
     read,
     shrink_boxes,
+    use_one_thread,
 )
+from yolo_synth.data.table import EDGES, kept
 from yolo_synth.labels import CLASSES
 
 Batch = tuple[Tensor, list[Target]]
@@ -167,3 +169,35 @@ def collate(samples: Sequence[Sample]) -> Batch:
     # default_collate stacks right into the memory that a worker shares.
     images: Tensor = default_collate([image for image, _ in samples])
     return images, _Packed(target for _, target in samples)
+
+
+def in_order(
+    dataset: ImageDataset, replicas: int, rank: int, split: str
+) -> DistributedSampler[Any]:
+    """Return what goes through a split's images in their order: a device takes every R-th.
+
+    Raises:
+        ValueError: If there are more devices than images.
+    """
+    if len(dataset) < replicas:
+        raise ValueError(
+            f"split {split!r} has {len(dataset)} images for {replicas} devices; use fewer"
+        )
+    return UnrepeatedDistributedSampler(dataset, replicas, rank, shuffle=False)
+
+
+def loader(
+    dataset: ImageDataset, sampler: DistributedSampler[Any], batch_size: int, workers: int
+) -> DataLoader[Sample]:
+    """Return what gathers samples to batches, in this process or in workers that stay."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=use_one_thread,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # so that loading leaves the run's own random state alone
+    )

@@ -11,19 +11,27 @@ instance number comes first, so the order is an option.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import csv
 
-from yolo_synth.data.annotations import EDGES, MAX_EDGE, box_table, image_size_if_known
-from yolo_synth.data.files import (
+from yolo_synth.data.filters import drop_hood, drop_small
+from yolo_synth.data.gtav_boxes import (
+    GTAV_CLASSES,
+    GTAV_LABELS,
+    Columns,
+    check_classes,
+    find_order,
+    parse_boxes,
+)
+from yolo_synth.data.headers import image_size_if_known
+from yolo_synth.data.index import Content, indexed
+from yolo_synth.data.listing import (
     DEPTH,
     IMAGES,
     MANY,
@@ -34,31 +42,11 @@ from yolo_synth.data.files import (
     read_file,
     seen_in,
 )
-from yolo_synth.data.index import Content, indexed
-from yolo_synth.labels import GTAV_CLASSES, GTAV_LABELS
-
-Columns = Literal["auto", "class,instance", "instance,class"]
-
-_NUM_COLUMNS: Final = 28
-_NUM_READ: Final = 6
-_MAX_NUMBER: Final = 2.0**53
-"""Whole numbers below this one are exact."""
-_LIMITS: Final = np.array([_MAX_NUMBER] * 2 + [MAX_EDGE] * 4)
-_FIRST_THING: Final = GTAV_CLASSES.index("billboard")
-"""Classes before this one are sky, ground, plants and buildings: no objects that are counted."""
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.table import COLUMNS, EDGES, box_table
 
 _IMAGE_PLACES: Final = ("train/img", "img")
 _BOX_PLACES: Final = ("train/bb", "bb")
-
-_READ: Final = csv.ReadOptions(
-    column_names=[str(column) for column in range(_NUM_COLUMNS)], use_threads=False
-)
-_PARSE: Final = csv.ParseOptions(quote_char=False, double_quote=False)
-_CONVERT: Final = csv.ConvertOptions(
-    include_columns=[str(column) for column in range(_NUM_READ)],
-    column_types={str(column): pa.float64() for column in range(_NUM_READ)},
-    null_values=[],
-)
 
 
 def read_gtav(
@@ -86,7 +74,7 @@ def read_gtav(
         label_root: Folder in which to look for `train/bb`; None looks in `root`.
 
     Returns:
-        The box table (see `annotations`), paths relative to `root`; `group` is the sequence.
+        The box table (see `table`), paths relative to `root`; `group` is the sequence.
 
     Raises:
         FileNotFoundError: If there are no images or no box files; says where they were looked for.
@@ -182,9 +170,9 @@ def _read(root: Path, files: _Files, columns: Columns) -> Content:
     counts, pairs, edges = map(np.concatenate, zip(*read, strict=True))
     images = _images(listings, root)
     rows = np.repeat(np.arange(len(paths)), counts)
-    order = _find_order(pairs, rows, root) if columns == "auto" else columns
+    order = find_order(pairs, rows, root) if columns == "auto" else columns
     class_column = order.split(",").index("class")
-    _check_classes(pairs[:, class_column], class_column, rows, paths)
+    check_classes(pairs[:, class_column], class_column, rows, paths)
     boxes = pd.DataFrame(edges, columns=EDGES)
     boxes["row"] = rows
     boxes["category"] = pd.Categorical.from_codes(
@@ -246,129 +234,73 @@ _Boxes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 def _read_boxes(files: Sequence[str]) -> _Boxes:
     """Read the box files of a sequence."""
     texts = [read_file(file) if file else b"" for file in files]
-    counts, values = _parse(texts, files)
+    counts, values = parse_boxes(texts, files)
     return counts, values[:, :2].astype(np.int64), values[:, 2:].astype(np.float32)
 
 
-def _parse(
-    texts: Sequence[bytes], files: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Parse box files, all at once if nothing is odd about them.
+class GTAV(DetectionData):
+    """Serve GTAV (Playing for Benchmarks): rendered street images (see `read_gtav`)."""
 
-    Args:
-        texts: Contents of the files.
-        files: Their paths, for messages.
+    default_domain = "Synthetic"
 
-    Returns:
-        Number of boxes of each file, int64 [files], and the first six columns of all boxes, float64
-        [boxes, 6].
-    """
-    texts = [text if not text or text.endswith(b"\n") else text + b"\n" for text in texts]
-    joined = b"".join(texts)
-    counts = np.array([text.count(b"\n") for text in texts], np.int64)
-    if not joined:
-        return counts, np.zeros((0, _NUM_READ))
-    try:
-        table = csv.read_csv(pa.BufferReader(joined), _READ, _PARSE, _CONVERT)
-    except pa.ArrowInvalid:
-        return _parse_slowly(texts, files)
-    values = np.column_stack([column.to_numpy() for column in table.columns])
-    plain = len(values) == counts.sum() and b"\r" not in joined
-    if plain and (np.abs(values) < _LIMITS).all() and (values[:, :2] % 1 == 0).all():
-        return counts, values
-    return _parse_slowly(texts, files)
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        min_area: float = 100.0,
+        drop_hood: bool = True,
+        columns: Columns = "auto",
+        label_root: str | Path | None = None,
+        **settings: Any,  # noqa: ANN401 as DetectionData has them
+    ) -> None:
+        """Store the settings; nothing is read yet.
 
+        Args:
+            root: Folder of the data set.
+            min_area: Boxes of fewer square native pixels are left out.
+            drop_hood: Whether the hood of the recording vehicle is left out.
+            columns: Order of the box files' first two columns; `auto` finds it out.
+            label_root: Folder in which its boxes lie (train/bb), if not in root.
+            **settings: Those of `DetectionData`.
+        """
+        super().__init__(root, **settings)
+        self.min_area = min_area
+        self.drop_hood = drop_hood
+        self.columns: Columns = columns
+        self.label_root = label_root
 
-def _parse_slowly(
-    texts: Sequence[bytes], files: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Parse box files line by line, past blank lines, and name the line that is wrong."""
-    counts: list[int] = []
-    values: list[list[float]] = []
-    for text, file in zip(texts, files, strict=True):
-        before = len(values)
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                values.append(_parse_line(line, f"{file} line {number}"))
-        counts.append(len(values) - before)
-    return np.array(counts, np.int64), np.array(values).reshape(-1, _NUM_READ)
+    def read(self) -> pd.DataFrame:
+        """Read the box table and mark small boxes and the hood.
 
+        Dividing by part takes the val sequences as well. Their numbers may be those of train again, so
+        their images and groups are called `val_001_00001.jpg` and `val_001`.
+        """
+        table = read_gtav(self.root, self.columns, self.label_root)
+        if self.split_by == "part" and self.splits is None:
+            table = pd.concat([table, self._read_val()], ignore_index=True).astype(dict(COLUMNS))
+        table = drop_small(table, self.min_area)
+        return drop_hood(table) if self.drop_hood else table
 
-def _parse_line(line: bytes, where: str) -> list[float]:
-    fields = line.split(b",")
-    if len(fields) != _NUM_COLUMNS:
-        raise ValueError(
-            f"{where}: {len(fields)} columns instead of {_NUM_COLUMNS}; is this a box file (bb)?"
-        )
-    try:
-        numbers = [float(field) for field in fields[:_NUM_READ]]
-    except ValueError:
-        numbers = []
-    in_range = numbers and (np.abs(numbers) < _LIMITS).all()
-    if not in_range or not all(number.is_integer() for number in numbers[:2]):
-        first = b",".join(fields[:_NUM_READ]).decode("utf-8", "replace")
-        raise ValueError(
-            f"{where}: {first[:80]!r} is not class, instance (whole numbers), left, top, right, bottom"
-        )
-    return numbers
+    def labelled(self) -> Mapping[str, str]:
+        """Say which frames have a box file."""
+        found = gtav_box_files(self.root, self.label_root)
+        if self.split_by == "part" and self.splits is None:
+            of_val = gtav_box_files(self.root / "val", self._val_labels)
+            found |= {f"val_{name}": file for name, file in of_val.items()}
+        return found
 
+    @property
+    def _val_labels(self) -> Path | None:
+        return None if self.label_root is None else Path(self.label_root) / "val"
 
-def _find_order(pairs: np.ndarray, rows: np.ndarray, root: Path) -> Columns:
-    """Tell the class column from the instance column.
-
-    Args:
-        pairs: First two columns, float64 [boxes, 2].
-        rows: Which image each box is of, [boxes].
-        root: Folder of the data set, for the message.
-    """
-    if len(pairs) == 0:
-        return "class,instance"
-    orders: tuple[Columns, Columns] = ("class,instance", "instance,class")
-    for could_be_class in _evidence(pairs, rows):
-        if could_be_class.sum() == 1:
-            return orders[int(could_be_class.argmax())]
-    low, high = pairs.min(axis=0), pairs.max(axis=0)
-    is_class = (low >= 0) & (high < len(GTAV_CLASSES))
-    if not is_class.any():
-        raise ValueError(
-            f"neither of the first two columns of the box files in {root} is a class: they hold "
-            f"{low[0]:g} to {high[0]:g} and {low[1]:g} to {high[1]:g}, and a class is 0 to 31"
-        )
-    raise ValueError(
-        f"the box files in {root} do not tell whether class or instance comes first: both of their "
-        f"first columns could be a class; say columns='class,instance' or columns='instance,class'"
-    )
-
-
-def _evidence(pairs: np.ndarray, rows: np.ndarray) -> Iterator[NDArray[np.bool_]]:
-    """Tell of either column, bool [2], whether it could be the class, by what is surest first."""
-    low, high = pairs.min(axis=0), pairs.max(axis=0)
-    is_class = (low >= 0) & (high < len(GTAV_CLASSES))
-    yield is_class
-    yield is_class & (low >= _FIRST_THING)
-    yield is_class & ~_repeats(pairs, rows)[::-1]
-
-
-def _repeats(pairs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Tell of either column, bool [2], whether a number comes twice in an image."""
-    found = []
-    for column in pairs.T:
-        order = np.lexsort((column, rows))
-        same = (np.diff(column[order]) == 0) & (np.diff(rows[order]) == 0)
-        found.append(bool(same.any()))
-    return np.array(found)
-
-
-def _check_classes(classes: np.ndarray, column: int, rows: np.ndarray, files: list[str]) -> None:
-    """Refuse a class that GTAV has not, naming its file and line."""
-    wrong = np.flatnonzero((classes < 0) | (classes >= len(GTAV_CLASSES)))
-    if wrong.size == 0:
-        return
-    file, value = files[rows[wrong[0]]], classes[wrong[0]]
-    lines = Path(file).read_bytes().splitlines()
-    numbers = [n for n, line in enumerate(lines, 1) if line.strip()]
-    line_number = numbers[wrong[0] - int(np.searchsorted(rows, rows[wrong[0]]))]
-    raise ValueError(
-        f"{file} line {line_number}: class {value:g} in column {column} is not one of GTAV's, 0 "
-        f"({GTAV_CLASSES[0]}) to {len(GTAV_CLASSES) - 1} ({GTAV_CLASSES[-1]})"
-    )
+    def _read_val(self) -> pd.DataFrame:
+        folder = self.root / "val"
+        if not (folder / "img").is_dir():
+            raise FileNotFoundError(
+                f"no folder {folder / 'img'}: split_by part tests on GTAV's val sequences; unpack them "
+                f"there (val/img and val/bb), or use split_by group"
+            )
+        table = read_gtav(folder, self.columns, self._val_labels)
+        for name, prefix in (("image", "val_"), ("group", "val_"), ("path", "val/")):
+            table[name] = prefix + table[name]
+        return table

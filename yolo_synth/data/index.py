@@ -19,7 +19,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,17 +29,14 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from yolo_synth import labels
-from yolo_synth.data import annotations as box_tables
-from yolo_synth.data import files
-from yolo_synth.data.files import Listing
+from yolo_synth.data.listing import Listing
+from yolo_synth.data.table import COLUMNS, EDGES
 
 log = logging.getLogger(__name__)
 
 FOLDER: Final = ".yolo_synth"
 _KEY: Final = b"yolo_synth"
-_REPEATING: Final = [
-    name for name in box_tables.COLUMNS if name not in ("instance", *box_tables.EDGES)
-]
+_REPEATING: Final = [name for name in COLUMNS if name not in ("instance", *EDGES)]
 
 
 class Content(NamedTuple):
@@ -69,11 +66,10 @@ def indexed(
     Returns:
         The box table. Its summary is logged in either case.
     """
-    code = (labels, box_tables, files, sys.modules[read.func.__module__])
     made_from = {
         "files": _digest(*(listing.digest(root) for listing in listings)),
         "options": repr(sorted(options.items())),
-        "code": _digest(*(inspect.getsource(module) for module in code)),
+        "code": _digest(*_code(), inspect.getsource(sys.modules[read.func.__module__])),
     }
     file_name = f"{name}-{_digest(made_from['options'])[:8]}.parquet"
     places = (root / FOLDER / file_name, _cache(root) / file_name)
@@ -86,6 +82,13 @@ def indexed(
         _save(places, content, made_from)
     log.info("%s", content.summary)
     return content.table
+
+
+@cache
+def _code() -> tuple[str, ...]:
+    """Return the source of all that a table may be made by."""
+    files = [Path(labels.__file__), *sorted(Path(__file__).parent.glob("*.py"))]
+    return tuple(file.read_text(encoding="utf-8") for file in files)
 
 
 def _cache(root: Path) -> Path:

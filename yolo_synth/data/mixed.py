@@ -13,9 +13,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from yolo_synth.data.annotations import COLUMNS, SPLITS
-from yolo_synth.data.datamodule import DetectionData, log
 from yolo_synth.data.dataset import TrainSampler
+from yolo_synth.data.module import DetectionData, log
+from yolo_synth.data.splits import SPLITS
+from yolo_synth.data.table import COLUMNS
 
 
 class Mixed(DetectionData):
@@ -115,9 +116,10 @@ class Mixed(DetectionData):
         return SharesSampler(lengths, shares, replicas, rank, seed)
 
     @rank_zero_only
-    def _log_counts(self) -> None:
+    def log_counts(self) -> None:
+        """Log what the parts hold, and how many images an epoch has."""
         for part in self.sets.values():
-            part._log_counts()
+            part.log_counts()
         log.info(
             "Mixed: an epoch has %d of the %d training images of all parts",
             *(len(self.train_sampler(1, 0, 0)), len(self.names("train"))),

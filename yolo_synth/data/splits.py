@@ -1,9 +1,9 @@
-"""Splits that keep together what belongs together, and conditions that choose among their images.
+"""How images are divided into training, validation and test: by lists, at random, by group or part.
 
 Frames of one video or ride (`group` in the box table) look alike: if some of them are trained on and
 others tested on, the test tells less than it seems to. `group_split` and `part_split` keep groups
 whole; `shared_groups` counts what another split does. The paper's split, images at random, is
-`annotations.random_split`, and lists are read by `annotations.read_split`.
+`random_split`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 import pandas as pd
 
-from yolo_synth.data.annotations import SPLITS
+from yolo_synth.data.listing import check_name
 
+SPLITS: Final = ("train", "valid", "test")
+"""Names of the three parts; a list file is called `train.txt`, `valid.txt` or `test.txt`."""
 PARTS: Final[Mapping[str, str]] = {
     "train": "train",
     "val": "valid",
@@ -27,17 +29,97 @@ PARTS: Final[Mapping[str, str]] = {
 }
 """What data sets call their own parts, and the split that each one is."""
 
-ATTRIBUTES: Final = ("weather", "scene", "timeofday", "group")
-"""Columns of the box table that a condition can be about."""
-
-Values = str | list[str]
-Where = dict[str, Values | dict[str, Values]]
-"""Attribute → the values that an image may have; or split → such conditions of that split alone."""
 
 _SHARES: Final = {"train": 0.6, "valid": 0.2, "test": 0.2}
 _HELD_OUT: Final = {"train": 0.8, "valid": 0.2}
 _TRIES: Final = 1000
 _NEAR: Final = 0.001
+
+
+def read_split(folder: str | Path, images: Collection[str] | None = None) -> dict[str, list[str]]:
+    """Read the lists `train.txt`, `valid.txt` and `test.txt`, one image name a line.
+
+    Blank lines are skipped; the last line needs no newline.
+
+    Args:
+        folder: Where the three files are.
+        images: Names of all images there are; None leaves unchecked whether a name exists.
+
+    Returns:
+        The names of each part of `SPLITS`, in the file's order.
+
+    Raises:
+        FileNotFoundError: If a list is missing.
+        ValueError: If a name is not a plain file name, occurs twice, in one list or two, or is not
+            among `images`, or if a list is empty.
+    """
+    folder = Path(folder)
+    missing = [name for name in SPLITS if not (folder / f"{name}.txt").is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} has no {missing[0]}.txt: a split is three lists of image names, train.txt, "
+            "valid.txt and test.txt"
+        )
+    known = None if images is None else frozenset(images)
+    seen: dict[str, str] = {}
+    return {name: _read_list(folder / f"{name}.txt", known, seen) for name in SPLITS}
+
+
+def _read_list(path: Path, known: frozenset[str] | None, seen: dict[str, str]) -> list[str]:
+    """Read one list; `seen` has where each name of the lists before it stands, and gets its own."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file with one image name a line") from None
+    names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if not names:
+        raise ValueError(f"{path} names no image")
+    for number, name in names:
+        if known is None or name not in known:  # what the table has is a name, with folders or not
+            check_name(name, f"{path} line {number}")
+        if name in seen:
+            raise ValueError(f"{path} line {number}: {name} stands in {seen[name]} already")
+        seen[name] = f"{path} line {number}"
+    unknown = [] if known is None else [row for row in names if row[1] not in known]
+    if unknown:
+        number, name = unknown[0]
+        raise ValueError(
+            f"{path} line {number}: there is no image {name} ({len(unknown)} of the list's "
+            f"{len(names)} names have no image); is this the split of another data set, or is a "
+            "part of the images missing?"
+        )
+    return [name for _, name in names]
+
+
+def random_split(images: Iterable[str], seed: int = 0) -> dict[str, list[str]]:
+    """Split images at random into 60 % train, 20 % valid and 20 % test, as the paper did.
+
+    An image's place is its rank by the SHA-256 of "seed/name", so the split depends on the seed and
+    on which images there are, never on their order, the machine or a library's version. Train and
+    valid have `round(0.6 n)` and `round(0.2 n)` images. Frames of one video may come into
+    different parts, as in the paper.
+
+    Args:
+        images: Names of the images.
+        seed: Another seed gives another split.
+
+    Returns:
+        The names of each part of `SPLITS`, shuffled.
+
+    Raises:
+        ValueError: If there are fewer than 4 images, so that a part would be empty.
+    """
+    names = sorted(set(images), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    if len(names) < 4:
+        raise ValueError(
+            f"{len(names)} images cannot be split into train, valid and test: it takes 4"
+        )
+    train, valid = round(0.6 * len(names)), round(0.2 * len(names))
+    return {
+        "train": names[:train],
+        "valid": names[train : train + valid],
+        "test": names[train + valid :],
+    }
 
 
 def group_split(groups: Mapping[str, str], seed: int = 0) -> dict[str, list[str]]:
@@ -205,65 +287,3 @@ def shared_groups(groups: Mapping[str, str], names: Mapping[str, list[str]]) -> 
         both = [groups[name] for name in names[part] if groups[name] in trained]
         found.append(Shared(part, len(both), len(names[part]), len(set(both))))
     return [shared for shared in found if shared.images]
-
-
-def check_where(where: Where) -> None:
-    """Refuse conditions about something that is no attribute.
-
-    Raises:
-        ValueError: If a key is neither an attribute nor a split; lists those there are.
-    """
-    for key, value in where.items():
-        inner = list(value) if isinstance(value, dict) else []
-        known = SPLITS if isinstance(value, dict) else ATTRIBUTES
-        for name, among in [(key, known), *((name, ATTRIBUTES) for name in inner)]:
-            if name not in among:
-                raise ValueError(
-                    f"data.where: {name!r} is no attribute of an image; there are "
-                    f"{', '.join(ATTRIBUTES)}, and {', '.join(SPLITS)} for conditions of one split"
-                )
-
-
-def select(images: pd.DataFrame, names: list[str], where: Where, split: str) -> list[str]:
-    """Return those of a split's images that meet the conditions, in the same order.
-
-    An image meets them if each attribute has one of the values that are asked for.
-
-    Args:
-        images: One row an image, columns image and `ATTRIBUTES`: all images of the data set.
-        names: The split's images.
-        where: Conditions, checked by `check_where`.
-        split: Name of the split.
-
-    Raises:
-        ValueError: If a value is one that no image of the data set has, or if no image is left.
-    """
-    own = where.get(split, {})
-    asked = {key: value for key, value in where.items() if not isinstance(value, dict)}
-    asked |= own if isinstance(own, dict) else {}
-    if not asked:
-        return names
-    meets = pd.Series(True, images.index)
-    for attribute, value in asked.items():
-        meets &= images[attribute].isin(_known(images[attribute], value))
-    chosen = set(images.loc[meets, "image"])
-    found = [name for name in names if name in chosen]
-    if not found:
-        raise ValueError(
-            f"data.where: none of the {len(names)} {split} images has "
-            + " and ".join(f"{attribute} {value}" for attribute, value in asked.items())
-        )
-    return found
-
-
-def _known(column: pd.Series[str], value: Values) -> list[str]:
-    values = [value] if isinstance(value, str) else value
-    there = sorted(str(known) for known in column.unique())
-    for wanted in values:
-        if wanted not in there:
-            shown = ", ".join(repr(known) for known in there[:30])
-            more = f" and {len(there) - 30} more" if len(there) > 30 else ""
-            raise ValueError(
-                f"data.where: no image has {column.name} {wanted!r}; there are {shown}{more}"
-            )
-    return values

@@ -5,12 +5,15 @@ Leaving one out only when it turns up would make batches, mAP and predictions de
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from yolo_synth.data.images import ImageError, Picture, use_one_thread
+
+log = logging.getLogger(__name__)
 
 
 class Pictures(Protocol):
@@ -20,6 +23,40 @@ class Pictures(Protocol):
 
     def picture(self, index: int) -> Picture:
         """Read an image."""
+
+
+def log_unreadable(pictures: Pictures, what: str, most: float, workers: int) -> dict[int, str]:
+    """Find the images of a split that cannot be read, and log each.
+
+    Args:
+        pictures: The images.
+        what: What they are called, as `BDD100K test`.
+        most: Share of them that may be bad.
+        workers: Processes that read; 0 reads in this one.
+
+    Returns:
+        What is the matter with each, by its number.
+
+    Raises:
+        ValueError: If there are more of them.
+    """
+    total = len(pictures)
+    limit = int(most * total)
+    bad = unreadable(pictures, workers, limit, f"reading {what} images")
+    if len(bad) > limit:
+        raise ValueError(
+            f"more than {limit} of the {total} {what.split()[-1]} images cannot be read, and "
+            "data.max_skipped allows no more: fetch them anew, or raise it; one is "
+            f"{list(bad.values())[-1]}"
+        )
+    for message in bad.values():
+        log.warning("left out: %s", message)
+    if bad:
+        log.warning(
+            "%s: %d of %d images are left out of all that follows, because they cannot be read",
+            *(what, len(bad), total),
+        )
+    return bad
 
 
 def unreadable(pictures: Pictures, workers: int, limit: int, title: str) -> dict[int, str]:

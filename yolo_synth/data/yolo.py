@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from yolo_synth.data.annotations import EDGES, box_table, image_size_if_known
-from yolo_synth.data.files import (
+from yolo_synth.data.headers import image_size_if_known
+from yolo_synth.data.index import Content, indexed
+from yolo_synth.data.listing import (
     IMAGES,
     MANY,
     Listing,
@@ -29,8 +30,9 @@ from yolo_synth.data.files import (
     paths_below,
     read_file,
 )
-from yolo_synth.data.index import Content, indexed
+from yolo_synth.data.mapped import MappedData
 from yolo_synth.data.splits import PARTS
+from yolo_synth.data.table import EDGES, box_table
 from yolo_synth.labels import label_map
 
 _FOLDERS: Final = (("images/{part}", "labels/{part}"), ("{part}/images", "{part}/labels"))
@@ -62,7 +64,7 @@ def read_yolo(root: str | Path, labels: Mapping[str, str | None] | None = None) 
         labels: Category → one of `labels.CLASSES`, or None to leave it out (see `labels.label_map`).
 
     Returns:
-        The box table (see `annotations`). An image is called by its path below the root, and is a
+        The box table (see `table`). An image is called by its path below the root, and is a
         group of its own.
 
     Raises:
@@ -247,3 +249,15 @@ def _parse(line: bytes, names: Mapping[int, str], where: str) -> tuple[int, tupl
             f"{where}: {place} are not numbers from 0 to 1, as places over the image's size are"
         )
     return category, place
+
+
+class YOLO(MappedData):
+    """Serve a data set in YOLO's text format (see `read_yolo` for its files)."""
+
+    def read_files(self) -> pd.DataFrame:
+        """Read the box table."""
+        return read_yolo(self.root, self.labels)
+
+    def labelled(self) -> Mapping[str, str]:
+        """Say which images have a label file."""
+        return yolo_label_files(self.root)

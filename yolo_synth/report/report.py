@@ -11,6 +11,7 @@ import pandas as pd
 from yolo_synth.analysis.activations.structure import structure_of
 from yolo_synth.analysis.similarity.uncertainty import shuffle_groups
 from yolo_synth.comparison import INTERVAL_IMAGES, Probe
+from yolo_synth.data.source import data_module
 from yolo_synth.evaluation import domain_data, evaluation_table
 from yolo_synth.networks.yolov3.network import BACKBONE
 from yolo_synth.report import paper
@@ -37,7 +38,7 @@ from yolo_synth.report.tables_beyond import (
     verdict_table,
 )
 from yolo_synth.report.writing import write_table
-from yolo_synth.runs import INITIAL, Run, data_module
+from yolo_synth.runs import INITIAL, Run
 
 
 def report(
@@ -109,7 +110,7 @@ class _Source:
 
     def __init__(self, domain: str, data: Mapping[str, Any], images: int) -> None:
         self.domain = domain
-        module: Any = data_module(data)
+        module = data_module(data)
         module.prepare_data()
         self.module = module
         self.counts = {split: len(module.names(split)) for split in ("train", "valid", "test")}

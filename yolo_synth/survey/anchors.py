@@ -8,10 +8,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from yolo_synth.data.source import open_data
 from yolo_synth.networks.yolov3.network import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
+from yolo_synth.survey.membership import split_of_images
 from yolo_synth.survey.sizes import Sizes, best_iou, network_sizes, size_iou
-from yolo_synth.survey.source import open_data, split_of_images
 
 _MOST_BOXES: Final = 20_000
 """Boxes that anchors are fitted to; of more, so many are drawn."""

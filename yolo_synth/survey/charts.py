@@ -24,7 +24,7 @@ from matplotlib.ticker import (
 from numpy.typing import NDArray
 
 from yolo_synth.analysis.figures.sheet import styled
-from yolo_synth.data.annotations import REASONS
+from yolo_synth.data.table import REASONS
 from yolo_synth.labels import CLASS_COLOURS, CLASSES
 from yolo_synth.networks.yolov3.network import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from yolo_synth.data.annotations import SPLITS
-from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.source import open_data
+from yolo_synth.data.splits import SPLITS
 from yolo_synth.survey.faults import (
     KINDS,
     Fault,
@@ -23,8 +24,8 @@ from yolo_synth.survey.faults import (
     totals,
 )
 from yolo_synth.survey.leakage import groups_by_splits, near_duplicates
+from yolo_synth.survey.membership import UNUSED, split_of_images
 from yolo_synth.survey.opening import Opened, open_images
-from yolo_synth.survey.source import UNUSED, open_data, split_of_images
 
 _SHOWN: Final = 10
 

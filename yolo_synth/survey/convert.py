@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from yolo_synth.data.convert import Format, Placing, write_converted
-from yolo_synth.runs import data_module, read_data
+from yolo_synth.data.source import open_data
 
 
 def convert(
@@ -26,7 +25,7 @@ def convert(
             copies; symlink points to where the images are, on any disk, for other programs alone:
             yolo-synth reads nothing that lies outside of a data set's folder.
     """
-    module: Any = data_module(read_data(data))
+    module = open_data(data)
     boxes = write_converted(module, to, Path(out), images)
     counts = ", ".join(
         f"{len(module.names(split))} {split}" for split in ("train", "valid", "test")

@@ -10,13 +10,13 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from yolo_synth.data.annotations import REASONS
-from yolo_synth.data.datamodule import DetectionData
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.table import REASONS
 from yolo_synth.labels import CLASSES
 from yolo_synth.networks.yolov3.network import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
+from yolo_synth.survey.membership import split_of_images, splits_in_order
 from yolo_synth.survey.sizes import best_iou, network_sizes
-from yolo_synth.survey.source import split_of_images, splits_in_order
 
 ATTRIBUTES: Final = ("weather", "scene", "timeofday")
 SMALL, MEDIUM = 32.0, 96.0

@@ -7,9 +7,9 @@ from typing import Final
 
 import pandas as pd
 
+from yolo_synth.data.source import open_data
 from yolo_synth.survey import charts
 from yolo_synth.survey.counts import Counts, count
-from yolo_synth.survey.source import open_data
 
 _MOST_GROUPS: Final = 10
 

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from yolo_synth.data.annotations import EDGES
-from yolo_synth.data.files import IMAGES
+from yolo_synth.data.listing import IMAGES
+from yolo_synth.data.table import EDGES
 
 KINDS: Final[Mapping[str, str]] = {
     "refused": "the data set or its split lists cannot be read, so nothing can be trained on them",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolo_synth.boxes import place
-from yolo_synth.data.annotations import image_size
+from yolo_synth.data.headers import image_size
 from yolo_synth.data.images import Pixels, decode
 from yolo_synth.survey.faults import Fault
 

@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from yolo_synth.analysis.figures.sheet import styled
 from yolo_synth.boxes import place
-from yolo_synth.data.annotations import SPLITS
-from yolo_synth.data.datamodule import DetectionData
 from yolo_synth.data.images import Pixels, decode, shrink
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.source import open_data
+from yolo_synth.data.splits import SPLITS
 from yolo_synth.labels import CLASS_COLOURS, CLASSES
 from yolo_synth.survey.charts import REASON_COLOURS, REASON_NAMES
-from yolo_synth.survey.source import open_data
 
 TILE: Final = 480
 """Longer side of an image on the sheet, in pixels."""

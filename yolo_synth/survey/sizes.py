@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from yolo_synth.boxes import Resize, place
-from yolo_synth.data.annotations import EDGES
+from yolo_synth.data.table import EDGES
 
 Sizes = NDArray[np.float64]
 """Width and height in pixels of the network input, [n, 2]."""

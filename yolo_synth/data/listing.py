@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -264,17 +265,47 @@ def in_parallel(
     """
     with tqdm(total=len(jobs), desc=title, delay=1, leave=False, disable=None) as bar:
         # A process that was itself started to help, as a DataLoader's, may not start others.
-        if not many or _cores() == 1 or multiprocessing.current_process().daemon:
+        if not many or cores() == 1 or multiprocessing.current_process().daemon:
             for job in jobs:
                 yield function(job)
                 bar.update()
             return
-        with ProcessPoolExecutor(_cores()) as pool:
+        with ProcessPoolExecutor(cores()) as pool:
             for result in pool.map(function, jobs):
                 yield result
                 bar.update()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many processor cores this process may use, 8 at most."""
     has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
     return min(8, len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1)
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse an image name that is not the plain name of a file.
+
+    Args:
+        name: What stands in a label file or a split list.
+        where: File and position, for the message.
+
+    Raises:
+        ValueError: If the name is empty, has a folder in it, or leads out of its folder.
+    """
+    if name in ("", ".", "..") or re.search(r"[/\\\x00]|^[A-Za-z]:", name):
+        raise ValueError(f"{where}: {name[:80]!r} is not the plain name of an image file")
+
+
+def check_path(path: str, where: str) -> None:
+    """Refuse a path that is not one below the data set's root.
+
+    Args:
+        path: What stands in a label file; it may have folders, divided by forward slashes.
+        where: File and position, for the message.
+
+    Raises:
+        ValueError: If the path is empty or absolute, or leads out of its folder.
+    """
+    parts = path.split("/")
+    if re.search(r"[\\\x00]|^[A-Za-z]:", path) or not {"", ".", ".."}.isdisjoint(parts):
+        raise ValueError(f"{where}: {path!r} is not the path of an image file below the root")

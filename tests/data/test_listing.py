@@ -8,8 +8,8 @@ import pytest
 
 from yolo_synth.data.bdd100k import read_bdd100k
 from yolo_synth.data.coco import read_coco
-from yolo_synth.data.files import list_below, list_folder, look_for, paths_below
 from yolo_synth.data.gtav import read_gtav
+from yolo_synth.data.listing import list_below, list_folder, look_for, paths_below
 from yolo_synth.data.yolo import read_yolo
 
 READERS = {"bdd100k": read_bdd100k, "gtav": read_gtav, "coco": read_coco, "yolo": read_yolo}

@@ -13,10 +13,12 @@ from lightning.pytorch.cli import LightningArgumentParser
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from yolo_synth.data.annotations import box_table, drop_hood
-from yolo_synth.data.datamodule import BDD100K, GTAV
+from yolo_synth.data.bdd100k import BDD100K
+from yolo_synth.data.bdd100k_labels import BDD100K_LABELS
 from yolo_synth.data.dataset import ImageDataset, TrainSampler, collate
-from yolo_synth.labels import BDD100K_LABELS
+from yolo_synth.data.filters import drop_hood
+from yolo_synth.data.gtav import GTAV
+from yolo_synth.data.table import box_table
 
 NUM_IMAGES = 20
 

@@ -4,19 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from yolo_synth.data.annotations import (
-    COLUMNS,
-    REASONS,
-    box_table,
-    count_dropped,
-    drop_hood,
-    drop_small,
-    dropped_by_group,
-    kept,
-    random_split,
-    read_split,
-)
-from yolo_synth.labels import GTAV_LABELS
+from yolo_synth.data.filters import drop_hood, drop_small
+from yolo_synth.data.gtav_boxes import GTAV_LABELS
+from yolo_synth.data.splits import random_split, read_split
+from yolo_synth.data.table import COLUMNS, REASONS, box_table, count_dropped, dropped_by_group, kept
 
 WIDTH, HEIGHT = 1920, 1080
 

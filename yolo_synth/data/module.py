@@ -21,45 +21,27 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from yolo_synth.boxes import Resize
-from yolo_synth.data.annotations import (
-    COLUMNS,
-    SPLITS,
-    count_dropped,
-    drop_hood,
-    drop_small,
-    image_size,
-    random_split,
-    read_split,
-)
-from yolo_synth.data.bdd100k import bdd100k_frames, read_bdd100k
 from yolo_synth.data.cache import ImageCache
-from yolo_synth.data.coco import coco_entries, read_with_splits, unlisted_images
-from yolo_synth.data.dataset import Batch, ImageDataset, TrainSampler, collate
-from yolo_synth.data.gtav import Columns, gtav_box_files, read_gtav
-from yolo_synth.data.images import (
-    Augmentation,
-    Sample,
-    use_one_thread,
-)
+from yolo_synth.data.conditions import Where, check_where, select
+from yolo_synth.data.dataset import Batch, ImageDataset, TrainSampler, in_order, loader
+from yolo_synth.data.headers import image_size
+from yolo_synth.data.images import Augmentation, Sample
+from yolo_synth.data.listing import cores
 from yolo_synth.data.splits import (
-    Where,
-    check_where,
+    SPLITS,
     group_split,
     part_of,
     part_split,
-    regroup,
-    select,
-    shared_groups,
+    random_split,
+    read_split,
 )
-from yolo_synth.data.unreadable import unreadable
-from yolo_synth.data.yolo import read_yolo, yolo_label_files
-from yolo_synth.labels import CLASSES
+from yolo_synth.data.summary import log_counts
+from yolo_synth.data.unreadable import log_unreadable
 
 SplitBy = Literal["image", "group", "part"]
 
@@ -75,6 +57,9 @@ class DetectionData(LightningDataModule):
 
     default_split: SplitBy = "image"
     """How images are divided if nothing is said."""
+
+    default_domain: str | None = None
+    """What model names and tables call such data if nothing is said; None: the class's name."""
 
     def __init__(
         self,
@@ -233,7 +218,7 @@ class DetectionData(LightningDataModule):
     def prepare_data(self) -> None:
         """Read and check table and split, and log what they hold."""
         self.skip_unreadable()
-        self._log_counts()
+        self.log_counts()
 
     @rank_zero_only
     def skip_unreadable(self) -> None:
@@ -248,23 +233,9 @@ class DetectionData(LightningDataModule):
             return
         for split in SPLITS:
             names = self.names(split)
-            limit = int(self.max_skipped * len(names))
+            what = f"{type(self).__name__} {split}"
             dataset = self._images(names, self.image_size)
-            bad = unreadable(dataset, self._workers(), limit, f"reading {split} images")
-            if len(bad) > limit:
-                raise ValueError(
-                    f"more than {limit} of the {len(names)} {split} images cannot be read, and "
-                    "data.max_skipped allows no more: fetch them anew, or raise it; one is "
-                    f"{list(bad.values())[-1]}"
-                )
-            for message in bad.values():
-                log.warning("left out: %s", message)
-            if bad:
-                log.warning(
-                    "%s %s: %d of %d images are left out of all that follows, because they cannot be "
-                    "read",
-                    *(type(self).__name__, split, len(bad), len(names)),
-                )
+            bad = log_unreadable(dataset, what, self.max_skipped, self._workers())
             self._unreadable |= {names[index] for index in bad}
         self._has_looked = True
 
@@ -377,272 +348,23 @@ class DetectionData(LightningDataModule):
 
     def _in_order(self, split: str) -> DataLoader[Sample]:
         dataset = self.dataset(split)
-        replicas, rank = self._replicas()
-        if len(dataset) < replicas:
-            raise ValueError(
-                f"split {split!r} has {len(dataset)} images for {replicas} devices; use fewer"
-            )
-        sampler = UnrepeatedDistributedSampler(dataset, replicas, rank, shuffle=False)
-        return self._loader(dataset, sampler)
+        return self._loader(dataset, in_order(dataset, *self._replicas(), split))
 
     def _loader(
         self, dataset: ImageDataset, sampler: DistributedSampler[Any]
     ) -> DataLoader[Sample]:
-        workers = self._workers()
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            worker_init_fn=use_one_thread,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # so that loading leaves the run's own random state alone
-        )
+        return loader(dataset, sampler, self.batch_size, self._workers())
 
     def _workers(self) -> int:
         if self.num_workers is not None:
             return self.num_workers
         devices = 1 if self.trainer is None else max(1, self.trainer.num_devices)
-        has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
-        cores = len(os.sched_getaffinity(0)) if has_affinity else (os.cpu_count() or 1)
-        return min(8, max(1, cores // devices))
+        return max(1, cores() // devices)
 
     @rank_zero_only
-    def _log_counts(self) -> None:
-        for split in SPLITS:
-            dataset = self.dataset(split)
-            boxes = zip(CLASSES, dataset.boxes_of_each_class(), strict=True)
-            log.info(
-                "%s %s: %d images; boxes: %s",
-                *(type(self).__name__, split, len(dataset)),
-                ", ".join(f"{count} {name}" for name, count in boxes),
-            )
-        self._log_shared_groups()
-        counts = count_dropped(self.table)
-        log.info(
-            "%s: %d boxes used; left out: %d of other kinds, %d degenerate, %d small, %d hood; %d "
-            "images have no box",
-            type(self).__name__,
-            *counts[["kept", "label", "degenerate", "area", "hood", "no box"]],
-        )
-
-    def _log_shared_groups(self) -> None:
-        rows = self.table.drop_duplicates("image")
-        groups = dict(zip(rows["image"], rows["group"], strict=True))
-        shared = shared_groups(groups, {split: self.names(split) for split in SPLITS})
-        if shared:
-            images = " and ".join(f"{one.images:,} of {one.of:,} {one.part}" for one in shared)
-            numbers = " and ".join(f"{one.groups:,}" for one in shared)
-            log.warning(
-                "%s: %s images are of videos or rides that are trained on too (%s of them), so there may "
-                "be near-duplicates on both sides; data.split_by group or part, without splits, avoids it",
-                *(type(self).__name__, images, numbers),
-            )
-
-
-class BDD100K(DetectionData):
-    """Serve BDD100K: real street images (see `bdd100k.read_bdd100k` for its files)."""
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        label_root: str | Path | None = None,
-        **settings: Any,  # noqa: ANN401 as DetectionData has them
-    ) -> None:
-        """Store the settings; nothing is read yet.
-
-        Args:
-            root: Folder of the data set.
-            label_root: Where its labels lie, if not in root: a folder, or one file for all images.
-            **settings: Those of `DetectionData`.
-        """
-        super().__init__(root, **settings)
-        self.label_root = label_root
-
-    def read(self) -> pd.DataFrame:
-        """Read the box table; the paper filters nothing here."""
-        return read_bdd100k(self.root, self.label_root)
-
-    def labelled(self) -> Mapping[str, str]:
-        """Say which images the label files have a frame of."""
-        return bdd100k_frames(self.root, self.label_root)
-
-
-class GTAV(DetectionData):
-    """Serve GTAV (Playing for Benchmarks): rendered street images (see `gtav.read_gtav`)."""
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        min_area: float = 100.0,
-        drop_hood: bool = True,
-        columns: Columns = "auto",
-        label_root: str | Path | None = None,
-        **settings: Any,  # noqa: ANN401 as DetectionData has them
-    ) -> None:
-        """Store the settings; nothing is read yet.
-
-        Args:
-            root: Folder of the data set.
-            min_area: Boxes of fewer square native pixels are left out.
-            drop_hood: Whether the hood of the recording vehicle is left out.
-            columns: Order of the box files' first two columns; `auto` finds it out.
-            label_root: Folder in which its boxes lie (train/bb), if not in root.
-            **settings: Those of `DetectionData`.
-        """
-        super().__init__(root, **settings)
-        self.min_area = min_area
-        self.drop_hood = drop_hood
-        self.columns: Columns = columns
-        self.label_root = label_root
-
-    def read(self) -> pd.DataFrame:
-        """Read the box table and mark small boxes and the hood.
-
-        Dividing by part takes the val sequences as well. Their numbers may be those of train again, so
-        their images and groups are called `val_001_00001.jpg` and `val_001`.
-        """
-        table = read_gtav(self.root, self.columns, self.label_root)
-        if self.split_by == "part" and self.splits is None:
-            table = pd.concat([table, self._read_val()], ignore_index=True).astype(dict(COLUMNS))
-        table = drop_small(table, self.min_area)
-        return drop_hood(table) if self.drop_hood else table
-
-    def labelled(self) -> Mapping[str, str]:
-        """Say which frames have a box file."""
-        found = gtav_box_files(self.root, self.label_root)
-        if self.split_by == "part" and self.splits is None:
-            of_val = gtav_box_files(self.root / "val", self._val_labels)
-            found |= {f"val_{name}": file for name, file in of_val.items()}
-        return found
-
-    @property
-    def _val_labels(self) -> Path | None:
-        return None if self.label_root is None else Path(self.label_root) / "val"
-
-    def _read_val(self) -> pd.DataFrame:
-        folder = self.root / "val"
-        if not (folder / "img").is_dir():
-            raise FileNotFoundError(
-                f"no folder {folder / 'img'}: split_by part tests on GTAV's val sequences; unpack them "
-                f"there (val/img and val/bb), or use split_by group"
-            )
-        table = read_gtav(folder, self.columns, self._val_labels)
-        for name, prefix in (("image", "val_"), ("group", "val_"), ("path", "val/")):
-            table[name] = prefix + table[name]
-        return table
-
-
-Labels = dict[str, str | None]
-"""A data set's category → one of `labels.CLASSES`, or None where it is left out."""
-
-
-class MappedData(DetectionData):
-    """Serve a data set whose categories become the five classes by a map that is given.
-
-    A subclass says how its files are read.
-    """
-
-    default_split: SplitBy = "part"
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        labels: Labels | None = None,
-        group: str | None = None,
-        min_area: float = 0.0,
-        **settings: Any,  # noqa: ANN401 as DetectionData has them
-    ) -> None:
-        """Store the settings; nothing is read yet.
-
-        Args:
-            root: Folder of the data set.
-            labels: What becomes of each of its categories: person, cycle, car, bus or truck, or null to
-                leave it out; "*" stands for all that are not named. Those that are called like one of
-                the five need not be named.
-            group: Regular expression; what its first parenthesis finds in an image's path below the
-                root is its group (sequence, city), for split_by: group.
-            min_area: Boxes of fewer square native pixels are left out.
-            **settings: Those of `DetectionData`.
-        """
-        super().__init__(root, **settings)
-        self.labels = labels
-        self.group = group
-        self.min_area = min_area
-
-    @abstractmethod
-    def read_files(self) -> pd.DataFrame:
-        """Read the data set's box table, with an image a group if the files name none."""
-
-    def read(self) -> pd.DataFrame:
-        """Read the box table, name the groups and mark small boxes."""
-        table = self.read_files()
-        return drop_small(
-            table if self.group is None else regroup(table, self.group), self.min_area
-        )
-
-
-class COCO(MappedData):
-    """Serve a data set in COCO's format (see `coco.read_coco` for its files)."""
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        annotations: str | None = None,
-        images: str | None = None,
-        **settings: Any,  # noqa: ANN401 as MappedData has them
-    ) -> None:
-        """Store the settings; nothing is read yet.
-
-        Args:
-            root: Folder of the data set.
-            annotations: JSON file below the root; {part} in it stands for train, val, valid and test.
-                Null looks for annotations/instances_{part}.json and other usual names.
-            images: Folder below the root from which file names start; it may have {part} as well. Null
-                looks in the root, images, {part} and other usual ones.
-            **settings: Those of `MappedData`.
-        """
-        super().__init__(root, **settings)
-        self.annotations = annotations
-        self.images = images
-        self._splits: dict[str, str] = {}
-
-    def read_files(self) -> pd.DataFrame:
-        """Read the box table, and keep which split each image's JSON file is of."""
-        table = read_with_splits(self.root, self.annotations, self.images, self.labels)
-        images = table.drop_duplicates("image")
-        self._splits = dict(zip(images["image"], images["split"].astype(str), strict=True))
-        return table.drop(columns="split")
-
-    def parts(self, images: pd.DataFrame) -> pd.Series[str]:
-        """Return which split each image's JSON file is of."""
-        return images["image"].map(self._splits)
-
-    def labelled(self) -> Mapping[str, str]:
-        """Say which images the JSON files list."""
-        return coco_entries(self.root, self.annotations, self.images)
-
-    def unlisted(self) -> list[str]:
-        """Return the images that no JSON file lists, though it lists others of their folder."""
-        return unlisted_images(self.root, self.annotations, self.images)
-
-
-class YOLO(MappedData):
-    """Serve a data set in YOLO's text format (see `yolo.read_yolo` for its files)."""
-
-    def read_files(self) -> pd.DataFrame:
-        """Read the box table."""
-        return read_yolo(self.root, self.labels)
-
-    def labelled(self) -> Mapping[str, str]:
-        """Say which images have a label file."""
-        return yolo_label_files(self.root)
+    def log_counts(self) -> None:
+        """Log how many images and boxes each split has, and what was left out."""
+        log_counts(self)
 
 
 def _global_seed() -> int:

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from yolo_synth.scenes import tiny
-from yolo_synth.scenes.tiny import HEIGHT, WIDTH, write_tiny
+from yolo_synth.scenes import drawing, street, world
+from yolo_synth.scenes.formats import write_tiny
+from yolo_synth.scenes.world import HEIGHT, WIDTH
 
 # Written down from the data sets' own documents, not taken from the package.
 REAL_CLASSES = {
@@ -230,17 +231,17 @@ def test_no_drive_is_in_two_splits(root):
     assert sum(map(len, drives)) == len(set.union(*drives))
 
 
-@pytest.mark.parametrize("kind", sorted(tiny._DRAWINGS))
+@pytest.mark.parametrize("kind", sorted(drawing._DRAWINGS))
 @pytest.mark.parametrize("flipped", [False, True])
 def test_a_box_frames_what_is_painted(kind, flipped):
     # What is painted is the same on a black and on a white ground.
-    shape = tiny._SHAPES.get(kind, tiny.Shape(1.0, 1.5, 6.0, 9.0))
+    shape = world.SHAPES.get(kind, world.Shape(1.0, 1.5, 6.0, 9.0))
     for distance in (shape.near, (shape.near + shape.far) / 2, shape.far):
-        box = tiny._stand(shape, 120.0, distance)
-        thing = tiny.Thing(kind, box, distance)
+        box = world.standing(shape, 120.0, distance)
+        thing = world.Thing(kind, box, distance)
         grounds = [np.full((2 * HEIGHT, 2 * WIDTH, 3), grey, np.uint8) for grey in (0, 255)]
         for ground in grounds:
-            tiny._draw_thing(ground, thing._replace(flipped=flipped), tiny._GAME)
+            drawing.draw_thing(ground, thing._replace(flipped=flipped), street.GAME)
         rows, columns = np.nonzero((grounds[0] == grounds[1]).all(axis=2))
         painted = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         assert np.abs(np.array(painted) / 2 - box).max() <= 0.5

@@ -1,0 +1,50 @@
+"""What a data set holds, in lines for the log: images, boxes, what was left out, what splits share."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from yolo_synth.data.splits import SPLITS, shared_groups
+from yolo_synth.data.table import count_dropped
+from yolo_synth.labels import CLASSES
+
+if TYPE_CHECKING:
+    from yolo_synth.data.module import DetectionData
+
+log = logging.getLogger(__name__)
+
+
+def log_counts(data: DetectionData) -> None:
+    """Log images and boxes of each split, groups that splits share, and boxes that are left out."""
+    kind = type(data).__name__
+    for split in SPLITS:
+        dataset = data.dataset(split)
+        boxes = zip(CLASSES, dataset.boxes_of_each_class(), strict=True)
+        log.info(
+            "%s %s: %d images; boxes: %s",
+            *(kind, split, len(dataset)),
+            ", ".join(f"{count} {name}" for name, count in boxes),
+        )
+    _log_shared_groups(data)
+    counts = count_dropped(data.table)
+    log.info(
+        "%s: %d boxes used; left out: %d of other kinds, %d degenerate, %d small, %d hood; %d "
+        "images have no box",
+        kind,
+        *counts[["kept", "label", "degenerate", "area", "hood", "no box"]],
+    )
+
+
+def _log_shared_groups(data: DetectionData) -> None:
+    rows = data.table.drop_duplicates("image")
+    groups = dict(zip(rows["image"], rows["group"], strict=True))
+    shared = shared_groups(groups, {split: data.names(split) for split in SPLITS})
+    if shared:
+        images = " and ".join(f"{one.images:,} of {one.of:,} {one.part}" for one in shared)
+        numbers = " and ".join(f"{one.groups:,}" for one in shared)
+        log.warning(
+            "%s: %s images are of videos or rides that are trained on too (%s of them), so there may "
+            "be near-duplicates on both sides; data.split_by group or part, without splits, avoids it",
+            *(type(data).__name__, images, numbers),
+        )
