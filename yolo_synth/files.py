@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import secrets
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
+
+import numpy as np
 
 DRAFT: Final = ".draft"
 """How the name of a file that is being written ends."""
@@ -81,3 +87,61 @@ def digest(*parts: str | bytes) -> str:
         total.update(f"{len(content)}:".encode())  # so that no two lists run together to one text
         total.update(content)
     return total.hexdigest()
+
+
+def file_name(text: str) -> str:
+    """Replace what a file name should not have by `-`."""
+    return re.sub(r"[^\w.-]+", "-", text)
+
+
+_UNREADABLE: Final = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a file that is not there, damaged or something else raises."""
+
+
+class Kept:
+    """A result in a file, read back only if it follows from the same things by the same rules.
+
+    A file that is damaged, of another format or of other things is as good as none: what should be in
+    it is computed again and replaces it.
+    """
+
+    def __init__(self, path: str | Path, key: str, format_number: int) -> None:
+        """Name the file; nothing is read or written yet.
+
+        Args:
+            path: The file, `.npz` for arrays, `.json` for all else.
+            key: A `digest` of what the result follows from.
+            format_number: Of what the result means. Raise it whenever that changes: what was kept
+                before is then computed anew.
+        """
+        self.path = Path(path)
+        self._origin = {"format": format_number, "key": key}
+
+    def read(self) -> dict[str, Any] | None:
+        """Return what is kept, by name; None if there is nothing that can be used."""
+        try:
+            values = _read(self.path)
+            origin = {name: values.pop(name) for name in self._origin}
+        except _UNREADABLE:
+            return None
+        same = all(str(origin[name]) == str(value) for name, value in self._origin.items())
+        return values if same else None
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Write a result, whole or not at all."""
+        content = {**self._origin, **values}
+        if self.path.suffix == ".json":
+            write_whole(self.path, json.dumps(content, indent=1) + "\n")
+        else:
+            write_whole(self.path, lambda file: np.savez_compressed(file, **content))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.suffix == ".json":
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return values
+    with np.load(path) as file:
+        return dict(file)

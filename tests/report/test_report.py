@@ -20,47 +20,9 @@ from yolo_synth.report import report as reporting
 from yolo_synth.report.report import report
 from yolo_synth.report.selection import sound_runs
 
-RUNS = (("U-Real", 0), ("F-Synthetic", 0), ("U-Real", 1))
-
 
 def fail(*_, **__):
     raise AssertionError("computed again")
-
-
-@pytest.fixture(scope="module")
-def runs(tiny_root, tmp_path_factory) -> Path:
-    """Return a folder with three sound runs, and ones that are none."""
-    folder = tmp_path_factory.mktemp("study") / "runs"
-    for model, seed in RUNS:
-        write_run(folder, model, seed, tiny_root)
-    (write_run(folder, "U-Synthetic", 0, tiny_root) / "summary.json").unlink()
-    cut = write_run(folder, "F-Real", 0, tiny_root) / "best.ckpt"
-    cut.write_bytes(cut.read_bytes()[:1000])
-    garbled = folder / "garbled" / "0"
-    garbled.mkdir(parents=True)
-    (garbled / "config.yaml").write_text("model: {")
-    online = folder / "U-Real" / "0" / "wandb" / "run-1" / "files"
-    online.mkdir(parents=True)
-    (online / "config.yaml").write_text("wandb_version: 1")
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _figures_of_one_probe():
-    """Draw what the real images show alone, which is half of the work."""
-
-    def write_some(pairs, *rest):
-        drawing.write_figures([pair for pair in pairs if pair.probe == "Real"], *rest)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reporting, "write_figures", write_some)
-        yield
-
-
-@pytest.fixture(scope="module")
-def out(runs) -> Path:
-    report(str(runs), str(runs.parent / "report"), images=200, sizes=(32,))
-    return runs.parent / "report"
 
 
 @pytest.fixture
