@@ -24,12 +24,8 @@ from yolo_synth.analysis.activations.structure import Structure, structure_of
 from yolo_synth.analysis.figures.influence import influence_sheet
 from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
 from yolo_synth.analysis.similarity.cka import cka, partial_cka
-from yolo_synth.analysis.similarity.uncertainty import (
-    influence,
-    jackknife,
-    permutation_test,
-    shuffle_groups,
-)
+from yolo_synth.analysis.similarity.jackknife import influence, jackknife
+from yolo_synth.analysis.similarity.permutation import permutation_test, shuffle_groups
 from yolo_synth.networks.yolov3 import YOLOv3
 from yolo_synth.networks.yolov3.network import BACKBONE
 

@@ -5,22 +5,23 @@ import pytest
 import torch
 from scipy.stats import binomtest, false_discovery_control, kstest
 
+from yolo_synth.analysis.similarity.chance import holm
 from yolo_synth.analysis.similarity.cka import cka, deconfound
-from yolo_synth.analysis.similarity.uncertainty import (
+from yolo_synth.analysis.similarity.jackknife import (
     Interval,
-    PermutationTest,
-    calibrate,
     difference,
-    gap_test,
-    holm,
     influence,
     jackknife,
     leave_one_out,
-    permutation_test,
     residual_p,
-    shuffle_groups,
-    verdict,
 )
+from yolo_synth.analysis.similarity.permutation import (
+    PermutationTest,
+    gap_test,
+    permutation_test,
+    shuffle_groups,
+)
+from yolo_synth.analysis.similarity.verdicts import calibrate, verdict
 
 
 def normal(*shape, seed):

@@ -8,12 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from yolo_synth.analysis.similarity.uncertainty import (
-    difference,
-    holm,
-    permutation_test,
-    shuffle_groups,
-)
+from yolo_synth.analysis.similarity.chance import holm
+from yolo_synth.analysis.similarity.jackknife import difference
+from yolo_synth.analysis.similarity.permutation import permutation_test, shuffle_groups
 from yolo_synth.comparison import DRAWS, Probe
 from yolo_synth.report.keeping import digest, file_name, keep, read_kept
 from yolo_synth.report.results import Contrast

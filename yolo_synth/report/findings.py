@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from yolo_synth.analysis.activations.structure import Structure
-from yolo_synth.analysis.similarity.uncertainty import SIGNIFICANT
+from yolo_synth.analysis.similarity.chance import SIGNIFICANT
 from yolo_synth.report import paper
 from yolo_synth.report.judging import calibrated, verdicts
 from yolo_synth.report.results import Contrast, DomainGap, Pair, Values, split_name

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from yolo_synth.analysis.similarity.measures import participation_ratio
-from yolo_synth.analysis.similarity.uncertainty import gap_test
+from yolo_synth.analysis.similarity.permutation import gap_test
 from yolo_synth.comparison import DRAWS, Probe
 from yolo_synth.report.keeping import digest, file_name, keep, read_kept
 from yolo_synth.report.results import DomainGap

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from yolo_synth.analysis.similarity.uncertainty import Interval, calibrate, verdict
+from yolo_synth.analysis.similarity.jackknife import Interval
+from yolo_synth.analysis.similarity.verdicts import calibrate, verdict
 from yolo_synth.report.results import Pair, Values
 
 WORDS: Final = ("not told from two seeds", "between", "not told from chance", "undecided")
-"""Verdicts, from most alike to least; `uncertainty.verdict` says what they mean."""
+"""Verdicts, from most alike to least; `verdicts.verdict` says what they mean."""
 
 
 def verdicts(pair: Pair) -> NDArray[np.str_]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from yolo_synth.analysis.activations.structure import structure_of
-from yolo_synth.analysis.similarity.uncertainty import shuffle_groups
+from yolo_synth.analysis.similarity.permutation import shuffle_groups
 from yolo_synth.comparison import INTERVAL_IMAGES, Probe
 from yolo_synth.data.source import data_module
 from yolo_synth.evaluation import domain_data, evaluation_table

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from yolo_synth.analysis.activations.structure import Structure
-from yolo_synth.analysis.similarity.uncertainty import SIGNIFICANT
+from yolo_synth.analysis.similarity.chance import SIGNIFICANT
 
 Matrix = npt.NDArray[np.float64]
 Values = npt.NDArray[np.float64]

@@ -20,13 +20,9 @@ from tqdm import tqdm
 from yolo_synth.analysis.activations.grams import fingerprint, load_grams
 from yolo_synth.analysis.activations.run import MEMORY, Precision, gram_matrices
 from yolo_synth.analysis.similarity.cka import cka, deconfound
+from yolo_synth.analysis.similarity.jackknife import jackknife, residual_p
 from yolo_synth.analysis.similarity.measures import mutual_neighbours, procrustes_angle
-from yolo_synth.analysis.similarity.uncertainty import (
-    jackknife,
-    permutation_test,
-    residual_p,
-    shuffle_groups,
-)
+from yolo_synth.analysis.similarity.permutation import permutation_test, shuffle_groups
 from yolo_synth.comparison import DRAWS, Probe
 from yolo_synth.devices import fastest
 from yolo_synth.networks.yolov3 import YOLOv3

@@ -10,7 +10,7 @@ import pandas as pd
 
 from yolo_synth.analysis.activations.statistics import agreement
 from yolo_synth.analysis.activations.structure import Structure
-from yolo_synth.analysis.similarity.uncertainty import SIGNIFICANT
+from yolo_synth.analysis.similarity.chance import SIGNIFICANT
 from yolo_synth.report.judging import WORDS, calibrated, verdicts
 from yolo_synth.report.results import Contrast, DomainGap, Pair, Table, Values
 from yolo_synth.report.tables import part_means

@@ -28,7 +28,7 @@ def influence_sheet(
 
     Args:
         images: uint8 [n, 3, H, W].
-        influence: What each image adds to the similarity [n], as of `uncertainty.influence`.
+        influence: What each image adds to the similarity [n], as of `jackknife.influence`.
         names: What stands under each image.
         title: What the figure shows; lines after the first are a subtitle.
     """

@@ -114,12 +114,24 @@ def normalized(grams: Tensor, debiased: bool) -> Tensor:
     return result
 
 
+def prepared(
+    grams_a: Tensor, grams_b: Tensor, paired: bool, fewest: int, debiased: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return both stacks centred and of norm 1."""
+    check_same_images(grams_a, grams_b)
+    if paired and len(grams_a) != len(grams_b):
+        raise ValueError(f"{len(grams_a)} and {len(grams_b)} layers make no pairs: give as many")
+    if grams_a.shape[-1] < fewest:
+        raise ValueError(f"this needs at least {fewest} images, not {grams_a.shape[-1]}")
+    return normalized(grams_a, debiased), normalized(grams_b, debiased)
+
+
 def deconfound(grams: Tensor, initial: Tensor) -> Tensor:
     """Regress the initial state's Gram out of each layer's: what training added.
 
     Ũ(K) - β Ũ(K₀) with β = ⟨Ũ(K), Ũ(K₀)⟩ / ‖Ũ(K₀)‖², by ordinary least squares over the pairs of
     images. The result is U-centred: the debiased `cka` of two such stacks is the partial CKA, and
-    `uncertainty.jackknife` and `residual_p` tell how sure it is.
+    `jackknife.jackknife` and `residual_p` tell how sure it is.
 
     Source: Cui et al., Deconfounded representation similarity for comparison of neural networks,
     NeurIPS 2022, in the U-centred form of Székely and Rizzo 2014.

@@ -1,0 +1,282 @@
+"""Chance: similarities, and gaps between groups of images, of images in another order.
+
+All of it follows from the Gram matrices of the same n images, without the networks. Two kinds of
+cell are understood throughout: every layer with every layer, [la, lb], or with `paired=True` layer i
+with layer i only, [l].
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from yolo_synth.analysis.similarity.cka import check_same_images, prepared
+from yolo_synth.analysis.similarity.measures import gaps, mmd2
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """Values and what they are when the images of one side are shuffled.
+
+    A p-value is (1 + number of draws at least as large) / (1 + number of draws), one-sided, and so
+    never zero. Corrected p-values use the maximum statistic over all cells of the test (Westfall and
+    Young, 1993): the largest cell of each draw, each cell standardised by the mean and standard
+    deviation it has over the draws and the observed value together. They hold for however dependent
+    cells, such as neighbouring layers. Cells that are NaN have NaN and count for nothing.
+
+    Attributes:
+        value: Observed values [*cells].
+        draws: Values of the shuffled images [number, *cells].
+    """
+
+    value: Tensor
+    draws: Tensor
+
+    @property
+    def p(self) -> Tensor:
+        """P-value of each cell by itself [*cells]."""
+        return _p_value(self.value, self.draws)
+
+    @property
+    def p_corrected(self) -> Tensor:
+        """P-value of each cell corrected over all cells [*cells], by the maximum statistic."""
+        value, draws = self._standardised()
+        largest = draws.flatten(1).amax(-1)
+        return _p_value(value, largest.view(-1, *[1] * value.ndim)).where(
+            ~self.value.isnan(), torch.nan
+        )
+
+    @property
+    def p_whole(self) -> float:
+        """P-value of the hypothesis that no cell differs from the null, by the maximum statistic."""
+        corrected = self.p_corrected
+        return float(corrected[~corrected.isnan()].min()) if (~corrected.isnan()).any() else np.nan
+
+    @property
+    def null_mean(self) -> Tensor:
+        """Mean of the null in each cell [*cells]: the floor of the similarity."""
+        return self.draws.mean(0)
+
+    def null_quantile(self, level: float = 0.95) -> Tensor:
+        """Return a quantile of the null in each cell [*cells]."""
+        return _like(np.quantile(self.draws.cpu().numpy(), level, axis=0), self.value)
+
+    def best_match(self) -> tuple[Tensor, Tensor]:
+        """Find for each layer of the first network the most similar one of the second.
+
+        The p-value knows that the best of many was picked: it compares the layer that was with the
+        largest of the row in each draw, cells standardised as in `p_corrected`.
+
+        Returns:
+            Indices [la] of the best-matching layers, by the observed value, -1 for a constant layer,
+            and their p-values [la].
+
+        Raises:
+            ValueError: If the test was of pairs of layers.
+        """
+        if self.value.ndim != 2:
+            raise ValueError("best matches need a test of every layer with every layer")
+        value, draws = self._standardised()
+        none = self.value.isnan().all(-1)
+        best = self.value.nan_to_num(-torch.inf).argmax(-1)
+        p = _p_value(value.gather(-1, best[:, None])[:, 0], draws.amax(-1))
+        return best.masked_fill(none, -1), p.masked_fill(none, torch.nan)
+
+    def _standardised(self) -> tuple[Tensor, Tensor]:
+        together = torch.cat([self.value[None], self.draws])
+        deviation = together.std(0)
+        scores = (together - together.mean(0)) / deviation.where(deviation > 0, 1.0)
+        scores = scores.nan_to_num(-torch.inf)
+        return scores[0], scores[1:]
+
+
+def permutation_test(
+    grams_a: Tensor,
+    grams_b: Tensor,
+    draws: int = 1000,
+    seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
+    paired: bool = False,
+    debiased: bool = True,
+) -> PermutationTest:
+    """Compare CKA with that of shuffled images: is there more in common than by chance?
+
+    All cells of a draw share one permutation of the second network's images, so that the draws hold
+    the joint null of all layers. Images that come in groups (domain, sequence, ride) are shuffled
+    within them: two networks that merely tell two domains apart would otherwise pass as similar.
+
+    Args:
+        grams_a: Gram matrices [la, n, n].
+        grams_b: Gram matrices [lb, n, n] on the same images.
+        draws: Number of permutations; the smallest possible p-value is 1 / (1 + draws).
+        seed: Seed of the permutations.
+        groups: Group of each image, [n]; None shuffles freely.
+        paired: Whether to compare layer i with layer i only.
+        debiased: Whether to take the debiased figure.
+
+    Returns:
+        The test, cells [la, lb] or [l].
+
+    Raises:
+        ValueError: As `cka.cka`, or if the groups are not one an image, or none of them has
+            two images.
+    """
+    check_same_images(grams_a, grams_b)
+    n = grams_a.shape[-1]
+    a, b = prepared(grams_a, grams_b, paired, fewest=4, debiased=debiased)
+    # The first is the observed value
+    orders = torch.stack([torch.arange(n), *_permutations(n, draws, seed, groups)]).to(a.device)
+    # Both matrices are symmetric: the lower triangle counts twice, the diagonal once
+    rows, columns = torch.tril_indices(n, n, device=a.device)
+    left = a[:, rows, columns] * torch.where(rows == columns, 1.0, 2.0).to(a)
+    shuffle = _shuffled_pairs if paired else _shuffled_stacks
+    values = torch.cat(
+        [
+            shuffle(left, b, part[:, rows] * n + part[:, columns])
+            for part in (orders[start : start + 50] for start in range(0, len(orders), 50))
+        ]
+    )
+    return PermutationTest(values[0], values[1:])
+
+
+def shuffle_groups(groups: Sequence[str] | None) -> list[str] | None:
+    """Return within which groups images are shuffled; None if they can be shuffled freely.
+
+    Images that are alone in their group, as most of BDD100K's are in their ride, are independent of
+    the others: they are shuffled among themselves.
+
+    Args:
+        groups: What each image belongs to, such as its sequence; None if that is not known.
+    """
+    if groups is None:
+        return None
+    counts = Counter(groups)
+    merged = [group if counts[group] > 1 else "" for group in groups]
+    return merged if len(set(merged)) > 1 else None
+
+
+def gap_test(
+    grams: Tensor,
+    first: Tensor,
+    draws: int = 1000,
+    seed: int = 0,
+    relative: bool = True,
+    clusters: Sequence[Hashable] | None = None,
+) -> PermutationTest:
+    """Find the layers of one network that tell two groups of images apart.
+
+    `measures.mmd2` of the two groups against that of groups drawn at random. Images that come in
+    clusters (sequence, ride) are drawn by whole clusters: frames of one video are alike, so that ten
+    of them say little more of a domain than one.
+
+    Args:
+        grams: Gram matrices [l, n, n] of the images of both groups.
+        first: Which images belong to the first group, bool [n].
+        draws: Number of random divisions.
+        seed: Seed of the divisions.
+        relative: As in `measures.mmd2`.
+        clusters: What each image belongs to, [n], each within one of the groups; None if all images
+            are independent.
+
+    Returns:
+        The test, cells [l]: `p_corrected` is corrected over the layers.
+
+    Raises:
+        ValueError: As `measures.mmd2`, or if the clusters are not one an image, or one of them lies
+            in both groups.
+    """
+    value = mmd2(grams, first, relative)
+    memberships = torch.stack(list(_divisions(first.cpu(), draws, seed, clusters))).double()
+    null = [gaps(grams, memberships[i : i + 100], relative) for i in range(0, draws, 100)]
+    return PermutationTest(value, torch.cat(null, dim=-1).mT)
+
+
+_ROUNDING = 1e-10
+"""Differences of similarities below this are rounding."""
+
+
+def _shuffled_pairs(left: Tensor, right: Tensor, places: Tensor) -> Tensor:
+    """Return Σ left · right[places], layer by layer, for d choices of m places.
+
+    Args:
+        left: [l, m].
+        right: [l, n, n].
+        places: Flat indices into n x n [d, m].
+
+    Returns:
+        Sums [d, l].
+    """
+    pairs = zip(left, right.flatten(1), strict=True)
+    flat = places.flatten()  # index_select gathers six times as fast as y[places]
+    return torch.stack([y.index_select(0, flat).view(places.shape) @ x for x, y in pairs], dim=-1)
+
+
+def _shuffled_stacks(left: Tensor, right: Tensor, places: Tensor) -> Tensor:
+    """Do the same for every layer with every layer: [d, la, lb]."""
+    # One row a pair of images, so that whole rows are gathered
+    by_place = right.flatten(1).T.contiguous()
+    moved = by_place[: left.shape[-1]].clone()
+    results: list[Tensor] = []
+    for chosen in places:
+        torch.index_select(by_place, 0, chosen, out=moved)
+        results.append(left @ moved)
+    return torch.stack(results)
+
+
+def _permutations(
+    n: int, number: int, seed: int, groups: Sequence[Hashable] | None
+) -> Iterator[Tensor]:
+    """Yield permutations of n images that leave each image in its group."""
+    given = [0] * n if groups is None else groups
+    labels: dict[Hashable, int] = {}
+    member = torch.tensor([labels.setdefault(g, len(labels)) for g in given])
+    if len(member) != n:
+        raise ValueError(f"{len(member)} group labels for {n} images: give one an image")
+    if len(labels) == n:
+        raise ValueError(
+            f"each of the {n} images is a group of its own, nothing can be shuffled: give coarser "
+            "groups, or none"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    places = member.argsort(stable=True)
+    for _ in range(number):
+        keys = member + torch.rand(n, generator=generator, dtype=torch.float64)
+        order = torch.empty_like(places)
+        order[places] = keys.argsort()
+        yield order
+
+
+def _divisions(
+    first: Tensor, number: int, seed: int, clusters: Sequence[Hashable] | None
+) -> Iterator[Tensor]:
+    """Yield divisions of n images like `first` [n], whole clusters moved, two images at least a side."""
+    labels: dict[Hashable, int] = {}
+    given = range(len(first)) if clusters is None else clusters
+    member = torch.tensor([labels.setdefault(cluster, len(labels)) for cluster in given])
+    if len(member) != len(first):
+        raise ValueError(f"{len(member)} clusters for {len(first)} images: give one an image")
+    side = torch.zeros(len(labels), dtype=torch.bool)
+    side[member[first]] = True
+    if not torch.equal(side[member], first):
+        raise ValueError("a cluster has images of both groups: give one to each group")
+    generator = torch.Generator().manual_seed(seed)
+    while number:
+        division = side[torch.randperm(len(side), generator=generator)][member]
+        if 2 <= int(division.sum()) <= len(first) - 2:
+            number -= 1
+            yield division
+
+
+def _p_value(value: Tensor, draws: Tensor) -> Tensor:
+    # A permutation that changes nothing must count as at least as large, whatever its rounding
+    reached = (draws >= value - _ROUNDING).sum(0).double()
+    return ((1 + reached) / (1 + len(draws))).where(~value.isnan(), torch.nan)
+
+
+def _like(values: np.ndarray, other: Tensor) -> Tensor:
+    return torch.as_tensor(values).to(other)
