@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,3 +144,143 @@ def test_a_training_writes_its_checkpoints_so(tiny_root, tmp_path, monkeypatch):
     monkeypatch.setattr(WholeCheckpoints, "save_checkpoint", saves)
     fit(tiny_root, tmp_path)
     assert written == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_run_that_was_moved_keeps_its_best_score(tiny_root, tmp_path, monkeypatch, whole):
+    cut(monkeypatch, fit_arguments(tiny_root, tmp_path / "a", "BDD100K", *OPTIONS), 7)
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    monkeypatch.chdir(tmp_path)
+    assert main(fit_arguments(tiny_root, Path("b"), "BDD100K", *OPTIONS)) == 0
+    assert_same(tmp_path / "b/U-Real/0", whole)
+
+
+def test_places_workers_and_what_comes_after_may_change_but_nothing_that_trains(
+    tiny_root, tmp_path, monkeypatch, whole, capsys
+):
+    arguments = fit_arguments(tiny_root, tmp_path / "runs", "BDD100K", *OPTIONS)
+    cut(monkeypatch, arguments, 7)
+    shutil.copytree(tiny_root, tmp_path / "scenes")
+    moved = fit_arguments(tmp_path / "scenes", tmp_path / "runs", "BDD100K", *OPTIONS)
+    (tmp_path / "scenes/splits/bdd100k/train.txt").write_text("aaaa0001\n")
+    assert main([*moved, "--data.batch_size=4"]) == 2
+    assert "another data.init_args.batch_size" in capsys.readouterr().err
+    shutil.copytree(tiny_root / "splits", tmp_path / "scenes/splits", dirs_exist_ok=True)
+    further = ("--data.num_workers=1", f"--data.cache={tmp_path}/cache", "--trainer.logger=false")
+    assert main([*moved, *further[:2], "--pictures.every=3", "--similarity.size=64"]) == 0
+    assert_same(tmp_path / "runs/U-Real/0", whole)
+
+
+def test_a_run_that_was_killed_when_early_stopping_ended_it_does_not_train_on(tiny_root, tmp_path):
+    options = ("--model.lr=0", "--early_stopping.patience=2", "--trainer.max_epochs=9")
+    arguments = fit_arguments(tiny_root, tmp_path, "BDD100K", *options)
+    assert main(arguments) == 0
+    run = tmp_path / "U-Real/0"
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    (run / "summary.json").unlink()
+    assert main(arguments) == 0
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_a_run_that_never_came_to_a_checkpoint_does_not_protect_its_folder(
+    tiny_root, tmp_path, monkeypatch, caplog
+):
+    cut(monkeypatch, fit_arguments(tiny_root, tmp_path), 1)
+    run = tmp_path / "U-Real/0"
+    assert (run / "initial.ckpt").is_file()
+    (run / "config.yaml").write_text("model: {")  # as of a kill, before files were written whole
+    fit(tiny_root, tmp_path, "BDD100K", "--data.batch_size=4")
+    assert "ended before a first checkpoint; it begins anew" in caplog.text
+
+
+def test_a_folder_in_which_a_process_trains_is_refused_to_others(tiny_root, tmp_path, capsys):
+    arguments = fit_arguments(tiny_root, tmp_path, "BDD100K", "--trainer.max_epochs=500")
+    process = start(arguments)
+    run = tmp_path / "U-Real/0"
+    wait_for(run / "last.ckpt", process)
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert f"{run}: process {process.pid} on" in said
+    assert process.poll() is None
+    process.kill()  # the claim of one that was killed holds nobody up
+    process.communicate()
+    assert main([*arguments, "--trainer.max_steps=0"]) == 2
+    assert "another trainer.max_steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_training_in_order_and_says_how_to_go_on(
+    tiny_root, tmp_path, whole, number, code
+):
+    arguments = fit_arguments(tiny_root, tmp_path, "BDD100K", *OPTIONS)
+    process = start(arguments)
+    run = tmp_path / "U-Real/0"
+    wait_for(run / "last.ckpt", process)
+    os.kill(process.pid, number)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == code, said
+    assert f"stopped by {number.name}" in said
+    assert "the same command goes on from last.ckpt" in said
+    assert "Traceback" not in said
+    assert not (run / ".claim").exists()
+    assert main(arguments) == 0
+    assert_same(run, whole)
+
+
+def test_a_signal_while_the_program_starts_is_answered_in_a_line(tiny_root, tmp_path):
+    process = start(fit_arguments(tiny_root, tmp_path))
+    time.sleep(0.7)  # in the imports
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert said.splitlines()[0] == "yolo-synth: stopped by SIGINT"
+    assert "Traceback" not in said
+
+
+def test_a_similarity_of_more_images_than_there_are_uses_them_all(tiny_root, tmp_path, caplog):
+    fit(tiny_root, tmp_path, "BDD100K", "--similarity.images=200")
+    assert "split 'test' has 8 images, not 200: all are used" in caplog.text
+    [table] = tmp_path.glob("U-Real/0/similarity/*/images.csv")
+    assert len(table.read_text().splitlines()) == 9
+
+
+def test_what_fails_after_training_leaves_a_finished_run_and_is_made_up(
+    tiny_root, tmp_path, monkeypatch, capsys, caplog
+):
+    def fails(*_, **__):
+        raise RuntimeError("no memory\nleft")
+
+    arguments = fit_arguments(tiny_root, tmp_path, "BDD100K", "--similarity.images=8")
+    with monkeypatch.context() as patched:
+        patched.setattr("yolo_synth.callbacks.similarity.compare", fails)
+        assert main(arguments) == 0
+    assert "similarity: no memory left. The training in" in caplog.text
+    run = tmp_path / "U-Real/0"
+    assert (run / "summary.json").is_file()
+    trained = (run / "last.ckpt").read_bytes()
+    assert not list(run.glob("similarity/*"))
+    assert main(arguments) == 0
+    assert "this run is finished" in capsys.readouterr().out
+    [made] = run.glob("similarity/*/similarity.npz")
+    when = made.stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert made.stat().st_mtime_ns == when
+    assert (run / "last.ckpt").read_bytes() == trained
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--similarity.reference={}/nowhere", "not a run folder"),
+        ("--similarity.split=tests", "there is no split 'tests'"),
+        ("--similarity.reference={}/wide/U-Real/0", "has width 0.125 and this run has 0.0625"),
+    ],
+)
+def test_what_is_needed_after_training_is_looked_at_before(
+    tiny_root, tmp_path, capsys, option, message
+):
+    if "wide" in option:
+        fit(tiny_root, tmp_path / "wide", "BDD100K", "--model.width=0.125")
+    options = ("--similarity.images=8", option.format(tmp_path))
+    assert main(fit_arguments(tiny_root, tmp_path / "runs", "BDD100K", *options)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

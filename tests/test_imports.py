@@ -20,6 +20,7 @@ MAY_KNOW = {
     "boxes": {"torch"},
     "devices": {"torch"},
     "files": set(),
+    "claims": set(),
     "networks": {"boxes", "torch", "torchvision", "safetensors"},
     "average_precision": {"labels", "boxes", "torch", "torchmetrics"},
     "detector": {"labels", "boxes", "networks", "average_precision", "torch", "lightning"},

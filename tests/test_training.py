@@ -148,8 +148,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tiny_root, tmp_path, mo
     pd.testing.assert_frame_equal(
         pd.read_csv(whole / "metrics.csv"), pd.read_csv(cut / "metrics.csv"), check_like=True
     )
-    assert main(arguments) == 2
-    assert "holds a finished run" in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert "this run is finished" in capsys.readouterr().out
+    assert main([*arguments, "--model.lr=0.5"]) == 2
+    assert "holds a finished run with another model.lr" in capsys.readouterr().err
 
 
 def test_workers_do_not_change_the_result(tiny_root, tmp_path):

@@ -6,10 +6,16 @@ import sys
 
 
 def run() -> None:
-    """Run the command line and leave with its exit code."""
-    from yolo_synth.cli import main  # the help of a wrong Python comes before slow imports
+    """Run the command line and leave with its exit code; a signal while it starts ends it in a line."""
+    from yolo_synth.commands import stopping
 
-    sys.exit(main())
+    stopping.listen()
+    try:
+        from yolo_synth.cli import main  # slow imports, of which nobody wants a traceback
+
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(stopping.say())
 
 
 if __name__ == "__main__":

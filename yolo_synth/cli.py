@@ -9,6 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,17 +19,20 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from yolo_synth import runs
 from yolo_synth.callbacks.freezing import Freezing
 from yolo_synth.callbacks.pictures import Pictures
 from yolo_synth.callbacks.record import RecordRun, SaveConfig, finish, loggers
 from yolo_synth.callbacks.similarity import Similarity
+from yolo_synth.claims import claimed
+from yolo_synth.commands import stopping
 from yolo_synth.commands.compare import compare_runs
 from yolo_synth.commands.demo import demo
 from yolo_synth.commands.export import export
 from yolo_synth.commands.predictions import write_predictions
+from yolo_synth.commands.resuming import run_of_before
 from yolo_synth.commands.sweep import sweep
 from yolo_synth.data.module import DetectionData
 from yolo_synth.detector import Detector, load_checkpoint, read_checkpoint
@@ -80,8 +84,15 @@ ONE_LINE: Final = {"exit_on_error": False}
 class TrainingCLI(LightningCLI):
     """LightningCLI for one Detector on any data module, with the paper's settings as defaults."""
 
+    finished: runs.Run | None = None
+    """The finished run of the same configuration, if there is one."""
+
     def __init__(self) -> None:
         """Parse the command line and run its verb."""
+        with ExitStack() as self.held:
+            self._parse_and_run()
+
+    def _parse_and_run(self) -> None:
         super().__init__(
             Detector,
             DetectionData,
@@ -148,10 +159,11 @@ class TrainingCLI(LightningCLI):
             if config.ckpt_path is None and config.model.weights is None:
                 config.ckpt_path = self._best(folder)
             return
+        self._claim(folder)
         config.trainer.default_root_dir = str(folder)
         config.checkpoint.dirpath = str(folder)
         if config.ckpt_path is None:
-            config.ckpt_path = self._unfinished(folder, config)
+            self._look_for_the_run_of_before(folder, config)
         self.trainer_defaults["callbacks"] += [_last_checkpoint(folder)]
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:  # noqa: ANN401 - Lightning's signature
@@ -161,16 +173,34 @@ class TrainingCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **options: Any) -> None:  # noqa: ANN401 - those of Trainer.fit
-        """Train; if that breaks off, as when the process of another device died, say how to go on."""
+        """Train, or make up what is missing of a finished run; say how to go on if that breaks off."""
+        if self.finished is not None:
+            self._make_up(self.finished)
+            return
         try:
             self.trainer.fit(**options)
-        except Exception as error:
-            if (self.folder / runs.LAST).is_file():
-                error.add_note(
-                    f"{PROGRAM}: the training in {self.folder} was cut off; the same command goes on "
-                    f"from {runs.LAST}, the end of its last whole epoch"
-                )
+        except BaseException as error:
+            error.add_note(f"{PROGRAM}: {self._how_to_go_on()}")
             raise
+
+    def _how_to_go_on(self) -> str:
+        if (self.folder / runs.SUMMARY).is_file():
+            return f"the training in {self.folder} is finished; the same command makes up the rest"
+        if not (self.folder / runs.LAST).is_file():
+            return f"the training in {self.folder} had not ended an epoch; the same command begins anew"
+        return (
+            f"the training in {self.folder} was cut off; the same command goes on from {runs.LAST}, "
+            "the end of its last whole epoch"
+        )
+
+    def _make_up(self, run: runs.Run) -> None:
+        """Make what comes after training, where it is missing."""
+        self.datamodule.prepare_data()
+        self.datamodule.setup()
+        device = self.trainer.strategy.root_device
+        similarity = self.config_init["fit"].similarity
+        similarity.compare(run, self.datamodule, device, anew=False)
+        print(f"{run.folder}: this run is finished")  # noqa: T201
 
     def after_fit(self) -> None:
         """End the record, so that another training in this process begins its own."""
@@ -193,26 +223,18 @@ class TrainingCLI(LightningCLI):
             raise FileNotFoundError(f"{best}: no such checkpoint; train first, or give --ckpt_path")
         return str(best)
 
-    def _unfinished(self, folder: Path, config: Namespace) -> str | None:
-        """Return the checkpoint of a cut-off run of the same configuration; refuse to overwrite."""
-        if not (folder / runs.CONFIG).is_file():
-            return None
-        run = runs.read_run(folder)
-        remedy = f"choose another --name or --runs, or remove {folder}"
-        if run.finished:
-            raise ValueError(f"{folder}: holds a finished run; {remedy}")
-        now = yaml.safe_load(self._parser("fit").dump(config))
-        changed = changed_options(run.config, now)
-        if changed:
-            raise ValueError(
-                f"{folder}: holds an unfinished run with another {changed[0]}; {remedy}, or give the "
-                "options of before to go on with it"
-            )
-        last = folder / runs.LAST
-        if not last.is_file():
-            return None
-        rank_zero_info(f"{folder}: going on from its last checkpoint")
-        return str(last)
+    @rank_zero_only
+    def _claim(self, folder: Path) -> None:
+        self.held.enter_context(claimed(folder, "trains"))
+
+    def _look_for_the_run_of_before(self, folder: Path, config: Namespace) -> None:
+        """Go on with a run that was cut off, or do what a finished one lacks."""
+        run = run_of_before(folder, yaml.safe_load(self._parser("fit").dump(config)))
+        if run is not None and run.finished:
+            self.finished = run
+        elif run is not None:
+            rank_zero_info(f"{folder}: going on from its last checkpoint")
+            config.ckpt_path = str(folder / runs.LAST)
 
     def _see_that_the_checkpoint_fits(self) -> None:
         """Refuse one of another network before anything runs."""
@@ -227,7 +249,9 @@ class TrainingCLI(LightningCLI):
         self._see_that_the_checkpoint_fits()
         self.datamodule.names("train")
         self.datamodule.skip_unreadable()
-        self.config_init["fit"].similarity.check_reference()
+        self.config_init["fit"].similarity.prepare(self.datamodule, self.model.network)
+        if self.finished is not None:
+            return
         config = self.config["fit"]
         if config.trainer.logger is None:
             model = config.name or runs.model_name(config.as_dict())
@@ -242,18 +266,6 @@ def _last_checkpoint(folder: Path) -> ModelCheckpoint:
         save_on_train_epoch_end=True,  # after validation, so that it knows of the best one
         enable_version_counter=False,
     )
-
-
-def changed_options(before: runs.Config, now: runs.Config, prefix: str = "") -> list[str]:
-    """Name the options that differ between two configurations and matter to a run that goes on."""
-    changed = []
-    for key in sorted({*before, *now} - {"ckpt_path"}):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changed += changed_options(old, new, f"{prefix}{key}.")
-        elif old != new:
-            changed.append(f"{prefix}{key}")
-    return changed
 
 
 def own_parser() -> ArgumentParser:
@@ -294,8 +306,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0; 1 if a check found something broken; 2 after one line on what the user can mend.
+        0; 1 if a check found something broken; 2 after one line on what the user can mend; 130 or 143
+        if SIGINT or SIGTERM ended it.
     """
+    try:
+        return _answered(argv)
+    except BaseException as error:
+        if stopping.received() is None:
+            raise
+        return stopping.say(error)
+
+
+def _answered(argv: Sequence[str] | None) -> int:
+    """Run a command line, and tell in one line what the user can mend."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _show_progress_notes()
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
+import wandb
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
@@ -15,7 +17,10 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from yolo_synth.boxes import Detection, Target
+from yolo_synth.files import write_whole
 from yolo_synth.labels import CLASS_COLOURS, CLASSES
+
+log = logging.getLogger(__name__)
 
 
 class Pictures(Callback):
@@ -50,11 +55,13 @@ class Pictures(Callback):
             found = pl_module.detect(images)  # type: ignore[operator]  # a Detector
         figure = boxes_figure(images, targets, found, self.confidence)
         path = Path(trainer.default_root_dir) / "pictures" / f"epoch_{trainer.current_epoch:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=100)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("val/boxes", [str(path)])
+        try:
+            write_whole(path, lambda file: figure.savefig(file, dpi=100, format="png"))
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.log_image("val/boxes", [str(path)])
+        except (OSError, wandb.Error) as error:  # no reason to end a training
+            log.warning("pictures: %s: %s", path, " ".join(str(error).split()))
 
     def _is_due(self, trainer: Trainer) -> bool:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:

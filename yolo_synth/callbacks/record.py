@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from argparse import Namespace
@@ -80,12 +81,25 @@ class MetricsFile(Logger):
     @rank_zero_only
     def resume(self, step: int) -> None:
         """Take over the rows of before, up to the checkpoint that the run goes on from."""
-        if self.path.is_file():
-            table = pd.read_csv(self.path)
-            rows = table[table["step"] < step].to_dict("records")
-            self.rows = [
-                {str(key): value for key, value in row.items() if pd.notna(value)} for row in rows
-            ]
+        if not self.path.is_file():
+            return
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = [
+                    {name: _number(text) for name, text in row.items() if text}
+                    for row in csv.DictReader(file)
+                ]
+            self.rows = [row for row in rows if row["step"] < step]
+        except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+            raise ValueError(
+                f"{self.path}: not the metrics of a run, or damaged; remove it to go on without the "
+                "rows of before"
+            ) from error
+
+
+def _number(text: str) -> float:
+    """Read a number so that it is written as it was."""
+    return int(text) if text.isdigit() else float(text)
 
 
 def loggers(folder: Path, model: str, seed: int) -> list[Logger]:
@@ -132,7 +146,10 @@ class SaveConfig(SaveConfigCallback):
         """Write the configuration of a training; other stages leave it as it is."""
         if stage != "fit":
             return
-        text = self.parser.dump(self.config)
+        config = self.config.clone()
+        if config.get("ckpt_path") == str(Path(trainer.default_root_dir) / runs.LAST):
+            config["ckpt_path"] = None  # how it went on is no setting of the run
+        text = self.parser.dump(config)
         write_whole(Path(trainer.default_root_dir) / runs.CONFIG, text)
         for logger in trainer.loggers:
             logger.log_hyperparams(yaml.safe_load(text))
@@ -188,13 +205,20 @@ class RecordRun(Callback):
         state = {f"network.{name}": value for name, value in network.state_dict().items()}
         write_whole(folder / runs.INITIAL, lambda file: torch.save({"state_dict": state}, file))
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do not train on where early stopping had ended a run that was killed just then."""
+        stopping = trainer.early_stopping_callback
+        if isinstance(stopping, EarlyStopping) and stopping.stopped_epoch > 0:
+            trainer.should_stop = True
+
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say that the run is finished, and how it ended."""
+        """Say that the run is finished, and how it ended, before anything else is made of it."""
+        epochs: Any = trainer.fit_loop.epoch_progress.current
         best = trainer.checkpoint_callback
         stopping = trainer.early_stopping_callback
         summary = {
-            "epochs": trainer.current_epoch,
+            "epochs": epochs.processed,
             "steps": trainer.global_step,
             "best_map50": float(best.best_model_score)
             if isinstance(best, ModelCheckpoint) and best.best_model_score is not None

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import nn
 
 from yolo_synth import runs
 from yolo_synth.comparison import FEWEST_IMAGES, Comparison, Probe, compare, folder_name
 from yolo_synth.networks.yolov3 import YOLOv3
+
+log = logging.getLogger(__name__)
 
 
 class Similarity(Callback):
@@ -47,44 +55,96 @@ class Similarity(Callback):
         self.size = size
         self.split = split
 
-    def check_reference(self) -> None:
-        """Read the reference before training, not days later.
+    def prepare(self, data: Any, network: nn.Module) -> None:  # noqa: ANN401 - a DetectionData
+        """Look before training at what is needed after it, not days later.
+
+        A split of fewer images than asked for gives them all; one of too few turns this off.
+
+        Args:
+            data: The data module, as in training.
+            network: The network to be trained.
 
         Raises:
-            FileNotFoundError: If it is no run folder.
+            FileNotFoundError: If the reference is no run folder, or has no weights.
+            ValueError: If there is no such split, or the reference is of another architecture.
         """
-        if self.images and self.reference is not None:
-            runs.read_run(self.reference)
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the reference."""
-        if stage == "fit":
-            self.check_reference()
-
-    @rank_zero_only
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare, write and log."""
         if not self.images:
             return
+        if self.reference is not None:
+            _check_alike(runs.read_run(self.reference), network)
+        there = len(data.names(self.split))
+        if there < FEWEST_IMAGES:
+            log.warning(
+                "similarity: split %r has %d images, too few to compare on (%d): none is made",
+                *(self.split, there, FEWEST_IMAGES),
+            )
+            self.images = 0
+        elif there < self.images:
+            log.info(
+                "similarity: split %r has %d images, not %d: all are used",
+                *(self.split, there, self.images),
+            )
+            self.images = there
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Look at what is needed."""
+        if stage == "fit":
+            self.prepare(_data(trainer), cast(nn.Module, pl_module.network))
+
+    @rank_zero_only
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compare, write and log, once the run is finished; what fails then does not undo that."""
+        if stage != "fit" or not self.images:
+            return
         run = runs.read_run(trainer.default_root_dir)
+        try:
+            self.compare(run, _data(trainer), trainer.strategy.root_device, trainer.loggers)
+        except Exception as error:  # of whatever kind: the training is finished
+            log.warning(
+                "similarity: %s. The training in %s is finished, and the same command makes the "
+                "similarity up",
+                *(" ".join(str(error).split()).rstrip("."), run.folder),
+            )
+
+    def compare(
+        self,
+        run: runs.Run,
+        data: Any,  # noqa: ANN401 - a DetectionData
+        device: torch.device,
+        loggers: Sequence[Logger] = (),
+        *,
+        anew: bool = True,
+    ) -> None:
+        """Compare a finished run's best weights with the reference, write and log.
+
+        Args:
+            run: The run.
+            data: Its data module, set up.
+            device: Where the networks run.
+            loggers: W&B's among them gets figures and tables.
+            anew: False leaves a comparison on the same images as it is.
+        """
+        if not self.images:
+            return
         name, network, start = self._reference(run)
-        device = trainer.strategy.root_device
+        probe = self._probe(run, data)
+        folder = run.folder / "similarity" / folder_name(name, probe)
+        if not anew and _is_there(folder, probe):
+            return
         result = compare(
             (run.name, run.network().to(device)),
             (name, network.to(device)),
-            self._probe(run, trainer),
+            probe,
             start and start.to(device),
         )
-        folder = run.folder / "similarity" / folder_name(result.names[1], result.probe)
         result.write(folder)
         rank_zero_info(f"similarity to {result.names[1]}: {result.summary()}; see {folder}")
-        for logger in trainer.loggers:
+        for logger in loggers:
             if isinstance(logger, WandbLogger):
                 log_to_wandb(logger, result)
 
-    def _probe(self, run: runs.Run, trainer: Trainer) -> Probe:
-        """Return images of the trainer's own data."""
-        data = trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning, not declared
+    def _probe(self, run: runs.Run, data: Any) -> Probe:  # noqa: ANN401
+        """Return images of the run's own data."""
         batch, names = data.probe(self.split, self.images, self.size)
         source = runs.source_name(run.config["data"], self.split)
         return Probe(batch, names, source, data.groups(names))
@@ -95,6 +155,29 @@ class Similarity(Callback):
             return "initial state", run.network(runs.INITIAL), None
         other = runs.read_run(self.reference)
         return other.name, other.network(), runs.common_start(run, other)
+
+
+def _data(trainer: Trainer) -> Any:  # noqa: ANN401
+    return trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning, not declared
+
+
+def _check_alike(reference: runs.Run, network: nn.Module) -> None:
+    """Refuse a reference whose weights cannot be read, or are of another architecture."""
+    theirs = reference.network()
+    for what in ("width", "num_classes"):
+        ours, other = getattr(network, what, None), getattr(theirs, what, None)
+        if ours != other:
+            raise ValueError(
+                f"similarity.reference: {reference.folder} has {what} {other} and this run has {ours}; "
+                "name a run like this one, or null for this run's own start"
+            )
+
+
+def _is_there(folder: Path, probe: Probe) -> bool:
+    """Whether a folder holds a whole comparison (its npz comes last) on as many images."""
+    if not (folder / "similarity.npz").is_file():
+        return False
+    return len(pd.read_csv(folder / "images.csv")) == len(probe.names)
 
 
 def log_to_wandb(logger: WandbLogger, result: Comparison) -> None:
