@@ -33,7 +33,7 @@ from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.boxes import Detection, Target
 from yolo_synth.labels import CLASSES
 from yolo_synth.networks.yolov3 import detections
-from yolo_synth.networks.yolov3.network import STRIDES
+from yolo_synth.networks.yolov3.architecture import STRIDES
 
 Scenes = tuple[list[Detection], list[Target]]
 Scores = dict[str, float]

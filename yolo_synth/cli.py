@@ -37,6 +37,7 @@ from yolo_synth.commands.sweep import sweep
 from yolo_synth.data.module import DetectionData
 from yolo_synth.detector import Detector, load_checkpoint, read_checkpoint
 from yolo_synth.evaluation import evaluate
+from yolo_synth.networks.contract import check_side
 from yolo_synth.report.report import report
 from yolo_synth.scenes.formats import write_tiny
 from yolo_synth.survey.anchors import anchors
@@ -236,19 +237,21 @@ class TrainingCLI(LightningCLI):
             rank_zero_info(f"{folder}: going on from its last checkpoint")
             config.ckpt_path = str(folder / runs.LAST)
 
-    def _see_that_the_checkpoint_fits(self) -> None:
-        """Refuse one of another network before anything runs."""
+    def _see_that_the_network_fits(self) -> None:
+        """Refuse images of a size that it does not take, or another's checkpoint, before anything runs."""
+        check_side(self.model.network, self.datamodule.image_size, "data.image_size")
         path = self.config[self.subcommand].ckpt_path
         if path is not None and path not in _FOUND_BY_LIGHTNING:
             load_checkpoint(self.model.network, Path(path))
 
-    before_validate = before_test = before_predict = _see_that_the_checkpoint_fits
+    before_validate = before_test = before_predict = _see_that_the_network_fits
 
     def before_fit(self) -> None:
         """Read what the run needs before anything is written: bad input leaves nothing behind."""
-        self._see_that_the_checkpoint_fits()
+        self._see_that_the_network_fits()
         self.datamodule.names("train")
         self.datamodule.skip_unreadable()
+        self.config_init["fit"].freezing.check(self.model.network)
         self.config_init["fit"].similarity.prepare(self.datamodule, self.model.network)
         if self.finished is not None:
             return
@@ -272,8 +275,8 @@ def own_parser() -> ArgumentParser:
     """Return the parser of all verbs; Lightning's parse their own options."""
     parser = ArgumentParser(
         prog=PROGRAM,
-        description="Train YOLOv3 on real and synthetic street images and show layer by layer "
-        "where the networks differ.",
+        description="Train YOLOv3 and other detectors on real and synthetic street images and show "
+        "layer by layer where the networks differ.",
         exit_on_error=False,
     )
     subcommands = parser.add_subcommands(metavar="VERB", title="verbs")

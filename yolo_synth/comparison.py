@@ -26,8 +26,7 @@ from yolo_synth.analysis.figures.similarity import similarity_curves, similarity
 from yolo_synth.analysis.similarity.cka import cka, partial_cka
 from yolo_synth.analysis.similarity.jackknife import influence, jackknife
 from yolo_synth.analysis.similarity.permutation import permutation_test, shuffle_groups
-from yolo_synth.networks.yolov3 import YOLOv3
-from yolo_synth.networks.yolov3.network import BACKBONE
+from yolo_synth.networks.contract import Network
 
 Matrix = npt.NDArray[np.float64]
 Values = npt.NDArray[np.float64]
@@ -128,7 +127,7 @@ class Comparison:
         if self.probe.groups is not None:
             table["group"] = self.probe.groups
         if self.influence is not None:
-            for part, values in _parts(self.influence).items():
+            for part, values in _parts(self.influence, self.structure).items():
                 table[f"influence_{part}"] = _mean(values)
         return table
 
@@ -140,7 +139,9 @@ class Comparison:
             "as in the paper": np.diag(self.biased),
         }
         text = "; ".join(
-            f"{name} {_part_means(values)}" for name, values in lines.items() if values is not None
+            f"{name} {_part_means(values, self.structure)}"
+            for name, values in lines.items()
+            if values is not None
         )
         if self.error is None:
             return text
@@ -209,12 +210,12 @@ class Comparison:
 
 
 def compare(
-    first: tuple[str, YOLOv3],
-    second: tuple[str, YOLOv3],
+    first: tuple[str, Network],
+    second: tuple[str, Network],
     probe: Probe,
-    start: YOLOv3 | None = None,
+    start: Network | None = None,
     precision: Precision = "float32",
-    grams: Callable[[YOLOv3], Tensor] | None = None,
+    grams: Callable[[Network], Tensor] | None = None,
 ) -> Comparison:
     """Compare two networks on the same images.
 
@@ -228,15 +229,14 @@ def compare(
             they are computed.
 
     Raises:
-        ValueError: If the networks differ in width or class count.
+        ValueError: If the networks are not of one architecture.
     """
     (name_a, network_a), (name_b, network_b) = first, second
-    for what in ("width", "num_classes"):
-        if getattr(network_a, what) != getattr(network_b, what):
-            raise ValueError(
-                f"{name_a} has {what} {getattr(network_a, what)} and {name_b} "
-                f"{getattr(network_b, what)}: runs of one architecture can be compared"
-            )
+    if network_a.description != network_b.description:
+        raise ValueError(
+            f"{name_a} is {network_a.description} and {name_b} {network_b.description}: runs of one "
+            "architecture can be compared"
+        )
     read = grams or partial(gram_matrices, images=probe.images, precision=precision)
     a, b = read(network_a), read(network_b)
     test = permutation_test(a, b, DRAWS, groups=shuffle_groups(probe.groups), paired=True)
@@ -249,7 +249,7 @@ def compare(
     return Comparison(
         (name_a, name_b),
         probe,
-        structure_of(network_a, backbone_end=len(BACKBONE)),
+        structure_of(network_a),
         cka(a, b).numpy(),
         cka(a, b, debiased=True).numpy(),
         low.numpy(),
@@ -264,7 +264,7 @@ def compare(
 
 
 def _rounding(
-    networks: tuple[YOLOv3, YOLOv3], probe: Probe, precision: Precision
+    networks: tuple[Network, Network], probe: Probe, precision: Precision
 ) -> tuple[float, float]:
     """Return the mean and the largest error of CKA, biased and debiased, on a few of the images."""
     images = probe.images[:ROUNDING_IMAGES]
@@ -281,13 +281,14 @@ def _rounding(
     return float(errors.nanmean()), float(errors.nan_to_num(0).max())
 
 
-def _part_means(values: Values) -> str:
-    return ", ".join(f"{part} {_mean(cells):.3f}" for part, cells in _parts(values).items())
+def _part_means(values: Values, structure: Structure) -> str:
+    parts = _parts(values, structure).items()
+    return ", ".join(f"{part} {_mean(cells):.3f}" for part, cells in parts)
 
 
-def _parts(values: Values) -> dict[str, Values]:
+def _parts(values: Values, structure: Structure) -> dict[str, Values]:
     """Divide what has a row a layer."""
-    split = len(BACKBONE)
+    split = structure.backbone_end
     return {"all": values, "backbone": values[:split], "head": values[split:]}
 
 

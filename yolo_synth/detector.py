@@ -1,4 +1,4 @@
-"""The LightningModule: YOLOv3's training and evaluation steps, its metrics and its optimizer."""
+"""The LightningModule: any network's training and evaluation steps, its metrics and its optimizer."""
 
 from __future__ import annotations
 
@@ -14,28 +14,19 @@ from torch.nn.parallel import DistributedDataParallel
 from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.boxes import Detection, Target
 from yolo_synth.labels import CLASSES
-from yolo_synth.networks.yolov3 import (
-    YOLOv3,
-    detection_loss,
-    detections,
-    load_backbone,
-    load_darknet_weights,
-)
-from yolo_synth.networks.yolov3.network import ANCHORS
-from yolo_synth.networks.yolov3.targets import checked_anchors
+from yolo_synth.networks.contract import Network
+from yolo_synth.networks.yolov3 import YOLOv3
 
 Batch = tuple[Tensor, list[Target]]
 
-NOMINAL_BATCH = 64
-"""The loss is scaled by batch / 64, as in the paper's code base, so the gains suit any batch size."""
-
 
 class Detector(LightningModule):
-    """YOLOv3 with the loss, the metrics and the optimizer of the paper.
+    """A network, YOLOv3 unless another is named, with the metrics and the optimizer of the paper.
 
     A batch is `(images, targets)`: float [B, 3, H, W] in 0..1 and one `Target` per image. It logs
-    `train/{box,objectness,class,loss}` each step and `{val,test}/map50`, `map` and, for every class that
-    occurs, `map50_<class>` each epoch (COCO's 101-point average precision, IoU 0.5 and 0.5:0.95).
+    `train/loss` and the network's terms of it (YOLOv3's are `train/{box,objectness,class}`) each step and
+    `{val,test}/map50`, `map` and, for every class that occurs, `map50_<class>` each epoch (COCO's
+    101-point average precision, IoU 0.5 and 0.5:0.95).
     """
 
     def __init__(
@@ -50,46 +41,59 @@ class Detector(LightningModule):
         confidence: float = 0.001,
         iou: float = 0.6,
         compiled: bool = False,
+        network: Network | None = None,
     ) -> None:
         """Build the network and load what it starts from.
 
         Args:
             num_classes: How many classes it tells apart.
-            width: Factor on the channels of every layer; 1 is YOLOv3, 0.125 trains on a laptop.
-            backbone: File that layers 0-74 start from: Darknet's `darknet53.conv.74` or any other
-                file of its YOLOv3, a darknet53 of timm (.safetensors) or of OpenMMLab (.pth). None
-                starts from random weights.
+            width: Factor on the channels of YOLOv3's layers; 0.125 trains on a laptop.
+            backbone: File that the backbone starts from, as the network takes it. YOLOv3's layers 0-74:
+                Darknet's `darknet53.conv.74` or any other file of its YOLOv3, a darknet53 of timm
+                (.safetensors) or of OpenMMLab (.pth). None starts from random weights.
             weights: File that the whole network starts from: a run's checkpoint (.ckpt), to fine-tune
-                it, or a Darknet file of the same classes (.weights).
+                it, or, for YOLOv3, a Darknet file of the same classes (.weights).
             lr: Learning rate of Adam; with `one_cycle` its peak.
             schedule: `constant`, or `one_cycle`, which reaches good accuracy in few epochs.
-            anchors: Nine widths and heights in pixels of the network input, as `data anchors` prints;
-                None takes YOLOv3's.
+            anchors: YOLOv3's, nine widths and heights in pixels of the network input, as `data anchors`
+                prints; None takes COCO's.
             confidence: Evaluation keeps boxes that score above this.
             iou: Overlap (IoU) above which non-maximum suppression drops the lower score.
             compiled: Whether `torch.compile` translates the network first, which takes minutes.
+            network: Another network than YOLOv3, as yolo_synth.networks.torchvision.RetinaNet.
 
         Raises:
             FileNotFoundError: If there is no such file of weights.
-            ValueError: If the file does not fit the network, both are given, or the anchors are not
-                nine.
+            ValueError: If the file does not fit the network, both are given, the anchors are not
+                nine, or the options do not fit the network that is named.
         """
         super().__init__()
         if backbone is not None and weights is not None:
             raise ValueError(
                 f"model.backbone ({backbone}) and model.weights ({weights}) are both given: choose one"
             )
+        if network is None:
+            network = YOLOv3(num_classes, width, anchors)
+        elif width != 1 or anchors is not None:
+            raise ValueError(
+                "model.width and model.anchors are YOLOv3's; give another network's options as "
+                "model.network.init_args"
+            )
+        if network.num_classes != num_classes:
+            raise ValueError(
+                f"model.network has {network.num_classes} classes, model.num_classes is {num_classes}: "
+                "give one number to both"
+            )
         # the order of memory that fast convolutions want; the weights' sets that of all outputs
-        self.network = YOLOv3(num_classes, width).to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)
         self.lr = lr
         self.schedule = schedule
-        self.anchors = ANCHORS if anchors is None else checked_anchors(anchors)
         self.confidence = confidence
         self.iou = iou
         self.pretrained_layers = range(0)
-        """Layers whose weights came from a file."""
+        """Blocks whose weights came from a file."""
         if backbone is not None:
-            self.pretrained_layers = range(load_backbone(self.network, backbone))
+            self.pretrained_layers = range(self.network.load_backbone(backbone))
         if weights is not None:
             self.pretrained_layers = range(_load_weights(self.network, Path(weights)))
         self.val_map = AveragePrecision(num_classes)
@@ -103,22 +107,21 @@ class Detector(LightningModule):
             self, statistics
         )
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the raw maps [B, 3, h, w, 5 + C] of images [B, 3, H, W], strides 32, 16, 8."""
-        maps: list[Tensor] = self.network(images)
-        return maps
+    def forward(self, images: Tensor) -> Any:  # noqa: ANN401 - whatever the network returns
+        """Return what the network returns for images [B, 3, H, W]; YOLOv3 its raw maps."""
+        return self.network(images)
 
     def detect(self, images: Tensor) -> list[Detection]:
         """Return the detections in images [B, 3, H, W], boxes in pixels of the network input."""
-        height, width = images.shape[2:]
-        raw = self(images)
-        return detections(raw, (height, width), self.confidence, self.iou, anchors=self.anchors)
+        return self.network.detect(images, self.confidence, self.iou)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the scaled sum of the loss terms of one batch."""
         images, targets = batch
-        terms = detection_loss(self(images), targets, self.anchors)
-        loss = torch.stack(list(terms.values())).sum() * (len(images) / NOMINAL_BATCH)
+        terms = self.network.losses(images, targets)
+        loss = torch.stack(list(terms.values())).sum()
+        if self.network.nominal_batch is not None:
+            loss = loss * (len(images) / self.network.nominal_batch)
         logged = {f"train/{name}": term.detach() for name, term in terms.items()}
         self.log_dict({**logged, "train/loss": loss.detach()}, batch_size=len(images))
         return loss
@@ -176,19 +179,19 @@ class Detector(LightningModule):
         }
 
 
-def _load_weights(network: YOLOv3, path: Path) -> int:
-    """Load a checkpoint or a Darknet file and return how many layers it filled."""
+def _load_weights(network: Network, path: Path) -> int:
+    """Load a checkpoint or a file of the network's own and return how many blocks it filled."""
     if path.suffix != ".ckpt":
-        return load_darknet_weights(network, path)
+        return network.load_weights(path)
     load_checkpoint(network, path)
-    return len(network.layers)
+    return len(network.blocks)
 
 
-def load_checkpoint(network: YOLOv3, path: Path) -> None:
+def load_checkpoint(network: Network, path: Path) -> None:
     """Load the network's weights from a checkpoint of a `Detector`.
 
     Raises:
-        ValueError: If the file is no such checkpoint, or of a network of another width or class count.
+        ValueError: If the file is no such checkpoint, or one of another network.
     """
     state = read_checkpoint(path)["state_dict"]
     prefix = "network."
@@ -199,8 +202,8 @@ def load_checkpoint(network: YOLOv3, path: Path) -> None:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
-            f"{path}: not a checkpoint of a YOLOv3 of width {network.width:g} with "
-            f"{network.num_classes} classes; give the file, model.width and model.num_classes of one run"
+            f"{path}: not a checkpoint of {network.description}; give the file and the model's options "
+            "of one run"
         ) from error
 
 

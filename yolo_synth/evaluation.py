@@ -14,9 +14,6 @@ from yolo_synth.analysis.figures.training import training_curves
 from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.data.source import Config, data_module, read_data
 from yolo_synth.devices import fastest
-from yolo_synth.networks.yolov3 import detections
-from yolo_synth.networks.yolov3.network import ANCHORS
-from yolo_synth.networks.yolov3.targets import checked_anchors
 from yolo_synth.runs import METRICS, Run, find_runs, test_domains
 
 
@@ -122,15 +119,8 @@ def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
     device = fastest()
     network = run.network().to(memory_format=torch.channels_last).to(device)
     model = run.config["model"]
-    anchors = checked_anchors(model.get("anchors") or ANCHORS)
-    metric = AveragePrecision(model["num_classes"])
+    metric = AveragePrecision(network.num_classes)
     for images, targets in module.test_dataloader():
-        found = detections(
-            network(images.to(device).float() / 255),
-            run.image_size,
-            model["confidence"],
-            model["iou"],
-            anchors=anchors,
-        )
+        found = network.detect(images.to(device).float() / 255, model["confidence"], model["iou"])
         metric.update(found, targets)
     return metric.compute()

@@ -28,6 +28,7 @@ from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config as Config
 from yolo_synth.data.source import data_module, default_domain, read_yaml
 from yolo_synth.detector import load_checkpoint
+from yolo_synth.networks.contract import Network, build_network
 from yolo_synth.networks.yolov3 import YOLOv3
 
 CONFIG = "config.yaml"
@@ -42,11 +43,17 @@ def model_name(config: Config) -> str:
     """Name a model as the paper does: `U-Real`, `F-Synthetic`, from its freeze mode and its data.
 
     Another range of frozen layers is named by its numbers (`F0:36-Real`), other data as `domain_name`
-    says.
+    says; another network than YOLOv3 goes first (`RetinaNet-U-Real`).
     """
     mode = config["freezing"]["mode"]
     frozen = {"none": "U", "backbone": "F"}.get(mode) if isinstance(mode, str) else None
-    return f"{frozen or f'F{mode[0]}:{mode[1]}'}-{domain_name(config['data'])}"
+    network = (config.get("model", {}).get("network") or {}).get("class_path", "")
+    parts = (
+        network.rpartition(".")[2],
+        frozen or f"F{mode[0]}:{mode[1]}",
+        domain_name(config["data"]),
+    )
+    return "-".join(part for part in parts if part)
 
 
 def domain_name(data: Config, split: str = "train") -> str:
@@ -141,7 +148,7 @@ class Run:
         summary: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text())
         return summary
 
-    def network(self, checkpoint: str = BEST) -> YOLOv3:
+    def network(self, checkpoint: str = BEST) -> Network:
         """Return the network with the weights of `best.ckpt` (or `initial.ckpt`), in eval mode.
 
         Raises:
@@ -155,7 +162,12 @@ class Run:
                 "(yolo-synth fit again goes on with it)"
             )
         model = self.config["model"]
-        network = YOLOv3(model["num_classes"], model["width"])
+        classes, named = model["num_classes"], model.get("network")
+        network: Network = (
+            build_network(named, classes)
+            if named
+            else YOLOv3(classes, model["width"], model.get("anchors"))
+        )
         load_checkpoint(network, path)
         return network.eval()
 
@@ -189,7 +201,7 @@ def read_run(folder: str | Path) -> Run:
     return Run(Path(folder), config)
 
 
-def common_start(first: Run, second: Run) -> YOLOv3 | None:
+def common_start(first: Run, second: Run) -> Network | None:
     """Return the network that both runs started from; None if there is none, or it is not known."""
     try:
         start, other = first.network(INITIAL), second.network(INITIAL)

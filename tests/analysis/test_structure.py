@@ -81,8 +81,10 @@ def test_another_network_is_read_by_what_it_says():
 
 
 def test_a_network_that_does_not_say_what_is_needed_is_refused():
-    with pytest.raises(ValueError, match=r"YOLOv3 does not say where its head starts"):
-        structure_of(YOLOv3(width=0.02))
+    headless = Other()
+    del headless.backbone_end
+    with pytest.raises(ValueError, match=r"Other does not say where its head starts"):
+        structure_of(headless)
     with pytest.raises(ValueError, match=r"Linear has 0 layers and 0 rows of sources"):
         structure_of(nn.Linear(1, 1), backbone_end=1)
 

@@ -17,7 +17,7 @@ from yolo_synth.boxes import place
 from yolo_synth.cli import main
 from yolo_synth.data.bdd100k_labels import BDD100K_LABELS
 from yolo_synth.labels import CLASSES
-from yolo_synth.networks.yolov3.network import ANCHORS, STRIDES
+from yolo_synth.networks.yolov3.architecture import ANCHORS, STRIDES
 from yolo_synth.networks.yolov3.targets import assign, level_anchors
 from yolo_synth.survey import counts as counting
 from yolo_synth.survey.charts import coverage

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from yolo_synth.networks.yolov3.network import BACKBONE
+from yolo_synth.networks.contract import Network
 
 Freeze = Literal["none", "backbone"] | tuple[int, int]
 
@@ -25,20 +25,33 @@ class Freezing(Callback):
         """Choose the layers.
 
         Args:
-            mode: `none`, `backbone` (layers 0-74), or the first and the last layer, as `[0, 36]`.
+            mode: `none`, `backbone` (YOLOv3's layers 0-74), or the first and the last of the network's
+                blocks (YOLOv3's layers), as `[0, 36]`.
             thaw_epoch: Epoch, counted from 0, from which the layers train after all; None never.
 
         Raises:
-            ValueError: If the range is not one of YOLOv3's layers, or the epoch is negative.
+            ValueError: If the range ends before it starts, or the epoch is negative.
         """
-        self.layers = frozen_layers(mode)
+        if not isinstance(mode, str) and not 0 <= mode[0] <= mode[1]:
+            raise ValueError(
+                f"freezing.mode takes none, backbone or two layers [first, last], not {mode}"
+            )
+        self.mode = mode
         if thaw_epoch is not None and thaw_epoch < 0:
             raise ValueError(f"freezing.thaw_epoch counts epochs from 0, not {thaw_epoch}")
         self.thaw_epoch = thaw_epoch
 
+    def check(self, network: Network) -> None:
+        """Refuse what the network has not.
+
+        Raises:
+            ValueError: If a range goes beyond its blocks, or it has no backbone.
+        """
+        frozen_blocks(network, self.mode)
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Freeze before the optimizer is made and before any process is told of the gradients."""
-        if stage != "fit" or not self.layers:
+        if stage != "fit" or self.mode == "none":
             return
         # Lightning warns of modules in eval mode at the start of training; here they are meant to be
         warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode", module="lightning")
@@ -46,8 +59,9 @@ class Freezing(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn if frozen layers hold random weights; a resumed run has its own."""
-        pretrained = getattr(pl_module, "pretrained_layers", self.layers)
-        random = [layer for layer in self.layers if layer not in pretrained]
+        frozen = frozen_blocks(_network(pl_module), self.mode)
+        pretrained = getattr(pl_module, "pretrained_layers", frozen)
+        random = [layer for layer in frozen if layer not in pretrained]
         if random and trainer.ckpt_path is None:
             warnings.warn(
                 f"layers {random[0]}-{random[-1]} are frozen at random weights: give pre-trained ones "
@@ -57,7 +71,7 @@ class Freezing(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Thaw at the chosen epoch."""
-        if self.layers and self.thaw_epoch is not None:
+        if self.mode != "none" and self.thaw_epoch is not None:
             self._set_frozen(pl_module, frozen=trainer.current_epoch < self.thaw_epoch)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -83,26 +97,33 @@ class Freezing(Callback):
             layer.train(not frozen)
 
     def _layers(self, pl_module: LightningModule) -> list[nn.Module]:
-        network = pl_module.network
-        assert isinstance(network, nn.Module)
-        layers = network.get_submodule("layers")
-        assert isinstance(layers, nn.ModuleList)
-        return [layers[index] for index in self.layers]
+        network = _network(pl_module)
+        blocks = network.blocks
+        return [network.get_submodule(blocks[i]) for i in frozen_blocks(network, self.mode)]
 
 
-def frozen_layers(mode: Freeze) -> range:
-    """Return the layers that a mode freezes.
+def _network(pl_module: LightningModule) -> Network:
+    network = pl_module.network
+    assert isinstance(network, Network)
+    return network
+
+
+def frozen_blocks(network: Network, mode: Freeze) -> range:
+    """Return which of a network's blocks a mode freezes.
 
     Raises:
-        ValueError: If a range does not lie in 0-106 or ends before it starts.
+        ValueError: If a range goes beyond its blocks, or it has no backbone.
     """
     if mode == "none":
         return range(0)
     if mode == "backbone":
-        return BACKBONE
+        if not network.backbone:
+            raise ValueError(f"freezing.mode: {network.description} says no backbone; give none")
+        return range(len(network.backbone))
     first, last = mode
-    if not 0 <= first <= last <= 106:
+    if last >= len(network.blocks):
         raise ValueError(
-            f"freezing.mode takes none, backbone or two layers [first, last] within 0-106, not {mode}"
+            "freezing.mode takes none, backbone or two layers [first, last] within "
+            f"0-{len(network.blocks) - 1} of {network.description}, not {list(mode)}"
         )
     return range(first, last + 1)

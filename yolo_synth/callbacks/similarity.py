@@ -16,11 +16,10 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import nn
 
 from yolo_synth import runs
 from yolo_synth.comparison import FEWEST_IMAGES, Comparison, Probe, compare, folder_name
-from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.networks.contract import Network, check_side
 
 log = logging.getLogger(__name__)
 
@@ -40,22 +39,20 @@ class Similarity(Callback):
         Args:
             reference: Run folder of the other network; None takes this run's own initial state.
             images: How many images of the split to show; 0 turns the comparison off.
-            size: Side of the network input for the comparison, in pixels, a multiple of 32.
+            size: Side of the network input for the comparison, in pixels, one that the network takes.
             split: `train`, `valid` or `test` of the run's own data.
 
         Raises:
-            ValueError: If there are too few images for a similarity, or the size is not allowed.
+            ValueError: If there are too few images for a similarity.
         """
         if images != 0 and images < FEWEST_IMAGES:
             raise ValueError(f"similarity.images is 0 or at least {FEWEST_IMAGES}, not {images}")
-        if size < 32 or size % 32:
-            raise ValueError(f"similarity.size is a multiple of 32, not {size}")
         self.reference = reference
         self.images = images
         self.size = size
         self.split = split
 
-    def prepare(self, data: Any, network: nn.Module) -> None:  # noqa: ANN401 - a DetectionData
+    def prepare(self, data: Any, network: Network) -> None:  # noqa: ANN401 - a DetectionData
         """Look before training at what is needed after it, not days later.
 
         A split of fewer images than asked for gives them all; one of too few turns this off.
@@ -66,10 +63,12 @@ class Similarity(Callback):
 
         Raises:
             FileNotFoundError: If the reference is no run folder, or has no weights.
-            ValueError: If there is no such split, or the reference is of another architecture.
+            ValueError: If there is no such split, the network does not take images of that size, or
+                the reference is of another architecture.
         """
         if not self.images:
             return
+        check_side(network, self.size, "similarity.size")
         if self.reference is not None:
             _check_alike(runs.read_run(self.reference), network)
         there = len(data.names(self.split))
@@ -89,7 +88,7 @@ class Similarity(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look at what is needed."""
         if stage == "fit":
-            self.prepare(_data(trainer), cast(nn.Module, pl_module.network))
+            self.prepare(_data(trainer), cast(Network, pl_module.network))
 
     @rank_zero_only
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -149,7 +148,7 @@ class Similarity(Callback):
         source = runs.source_name(run.config["data"], self.split)
         return Probe(batch, names, source, data.groups(names))
 
-    def _reference(self, run: runs.Run) -> tuple[str, YOLOv3, YOLOv3 | None]:
+    def _reference(self, run: runs.Run) -> tuple[str, Network, Network | None]:
         """Return the other network's name, itself, and the start that it shares with this run."""
         if self.reference is None:
             return "initial state", run.network(runs.INITIAL), None
@@ -161,16 +160,14 @@ def _data(trainer: Trainer) -> Any:  # noqa: ANN401
     return trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning, not declared
 
 
-def _check_alike(reference: runs.Run, network: nn.Module) -> None:
+def _check_alike(reference: runs.Run, network: Network) -> None:
     """Refuse a reference whose weights cannot be read, or are of another architecture."""
     theirs = reference.network()
-    for what in ("width", "num_classes"):
-        ours, other = getattr(network, what, None), getattr(theirs, what, None)
-        if ours != other:
-            raise ValueError(
-                f"similarity.reference: {reference.folder} has {what} {other} and this run has {ours}; "
-                "name a run like this one, or null for this run's own start"
-            )
+    if theirs.description != network.description:
+        raise ValueError(
+            f"similarity.reference: {reference.folder} is {theirs.description} and this run "
+            f"{network.description}; name a run like this one, or null for this run's own start"
+        )
 
 
 def _is_there(folder: Path, probe: Probe) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yolo_synth.networks.yolov3 import save_darknet_weights
+from yolo_synth.networks.yolov3 import YOLOv3, save_darknet_weights
 from yolo_synth.runs import read_run
 
 
@@ -20,5 +20,10 @@ def export(run: str, file: str, last_layer: int | None = None) -> None:
         last_layer: Last layer to write; all 107 by default.
     """
     network = read_run(run).network()
+    if not isinstance(network, YOLOv3):
+        raise ValueError(
+            f"{run}: Darknet's format is for YOLOv3, and this is {network.description}: other programs "
+            "read its best.ckpt with torch.load"
+        )
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     save_darknet_weights(network, file, last_layer)

@@ -115,14 +115,14 @@ class DetectionData(LightningDataModule):
                 GTAV, the class's name for others. Conditions are added to it (Real-night).
 
         Raises:
-            ValueError: If the network cannot take images of that size, if a condition is about no
+            ValueError: If images cannot be of that size, if a condition is about no
                 attribute, if both `splits` and `split_by` are given, or if `domain` is no name, or
                 a share is not one.
         """
         super().__init__()
         self._first_epoch = 0
-        if image_size < 32 or image_size % 32:
-            raise ValueError(f"data.image_size is a multiple of 32, not {image_size}")
+        if image_size < 1:
+            raise ValueError(f"data.image_size is a side in pixels, not {image_size}")
         if not 0 <= max_skipped < 1:
             raise ValueError(f"data.max_skipped is a share of images, 0 to 1, not {max_skipped}")
         if splits is not None and split_by is not None:

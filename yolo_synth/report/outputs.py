@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from yolo_synth.analysis.activations.run import each_layer
 from yolo_synth.analysis.activations.statistics import Accumulator, layer_table
+from yolo_synth.analysis.activations.structure import structure_of
 from yolo_synth.comparison import Probe
 from yolo_synth.devices import fastest
-from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.networks.contract import Network
 from yolo_synth.report.similarities import Subject
 
 
@@ -31,8 +32,9 @@ def layer_outputs(subject: Subject, probe: Probe) -> pd.DataFrame:
     return pd.DataFrame(json.loads(path.read_text()))
 
 
-def _computed(network: YOLOv3, probe: Probe, name: str) -> pd.DataFrame:
-    values = [Accumulator() for _ in network.layers]
+def _computed(network: Network, probe: Probe, name: str) -> pd.DataFrame:
+    structure = structure_of(network)
+    values = [Accumulator() for _ in structure.kinds]
     with tqdm(total=2 * len(values), desc=f"{name}, {probe.label}", leave=False) as bar:
         for take in (Accumulator.update, Accumulator.refine):
             latest = 0
@@ -41,4 +43,4 @@ def _computed(network: YOLOv3, probe: Probe, name: str) -> pd.DataFrame:
                     take(values[layer], chunk)
                 bar.update(max(0, layer - latest))
                 latest = max(layer, latest)
-    return layer_table([value.summary() for value in values], network.kinds)
+    return layer_table([value.summary() for value in values], structure.kinds)

@@ -25,7 +25,7 @@ from yolo_synth.analysis.similarity.measures import mutual_neighbours, procruste
 from yolo_synth.analysis.similarity.permutation import permutation_test, shuffle_groups
 from yolo_synth.comparison import DRAWS, Probe
 from yolo_synth.devices import fastest
-from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.networks.contract import Network
 from yolo_synth.report import paper
 from yolo_synth.report.keeping import digest, file_name, keep, read_kept
 from yolo_synth.report.results import INITIAL_STATE, SERIES, Pair
@@ -52,7 +52,7 @@ class Subject:
         self.checkpoint = checkpoint
         self.name = INITIAL_STATE if checkpoint == INITIAL else run.name
 
-    def network(self) -> YOLOv3:
+    def network(self) -> Network:
         """Read the network."""
         return self.run.network(self.checkpoint)
 

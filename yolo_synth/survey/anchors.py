@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from yolo_synth.data.source import open_data
-from yolo_synth.networks.yolov3.network import ANCHORS
+from yolo_synth.networks.yolov3.architecture import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
 from yolo_synth.survey.membership import split_of_images
 from yolo_synth.survey.sizes import Sizes, best_iou, network_sizes, size_iou

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from yolo_synth.analysis.figures.sheet import styled
 from yolo_synth.data.table import REASONS
 from yolo_synth.labels import CLASS_COLOURS, CLASSES
-from yolo_synth.networks.yolov3.network import ANCHORS
+from yolo_synth.networks.yolov3.architecture import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
 from yolo_synth.survey.counts import ATTRIBUTES, MEDIUM, SMALL, Counts
 from yolo_synth.survey.sizes import best_iou

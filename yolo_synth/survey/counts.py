@@ -13,7 +13,7 @@ import pandas as pd
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import REASONS
 from yolo_synth.labels import CLASSES
-from yolo_synth.networks.yolov3.network import ANCHORS
+from yolo_synth.networks.yolov3.architecture import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
 from yolo_synth.survey.membership import split_of_images, splits_in_order
 from yolo_synth.survey.sizes import best_iou, network_sizes

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.ops import box_convert, nms
 
+from yolo_synth.networks.yolov3.architecture import ANCHORS, MASKS, STRIDES
 from yolo_synth.networks.yolov3.detections import detections
-from yolo_synth.networks.yolov3.network import ANCHORS, MASKS, STRIDES
 
 ORACLE = Path(__file__).parents[2] / "oracle"
 NEVER = -100.0

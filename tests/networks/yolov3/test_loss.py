@@ -7,8 +7,9 @@ from torch.nn.functional import softplus
 from torchvision.ops import box_convert, generalized_box_iou
 
 from yolo_synth.boxes import no_target
+from yolo_synth.networks.yolov3.architecture import STRIDES
 from yolo_synth.networks.yolov3.loss import detection_loss, generalized_iou
-from yolo_synth.networks.yolov3.network import STRIDES, YOLOv3
+from yolo_synth.networks.yolov3.network import YOLOv3
 from yolo_synth.networks.yolov3.targets import assign, level_anchors
 
 ORACLE = Path(__file__).parents[2] / "oracle"

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from yolo_synth.networks.yolov3.network import BACKBONE, IMAGE, YOLOv3
+from yolo_synth.networks.yolov3.architecture import BACKBONE, IMAGE
+from yolo_synth.networks.yolov3.network import YOLOv3
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from yolo_synth.boxes import no_target
-from yolo_synth.networks.yolov3.network import ANCHORS, MASKS, STRIDES
+from yolo_synth.networks.yolov3.architecture import ANCHORS, MASKS, STRIDES
 from yolo_synth.networks.yolov3.targets import assign, checked_anchors, level_anchors
 
 ORACLE = Path(__file__).parents[2] / "oracle"

@@ -8,7 +8,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from yolo_synth.networks.yolov3.network import BACKBONE, Convolution, YOLOv3
+from yolo_synth.networks.yolov3.architecture import BACKBONE
+from yolo_synth.networks.yolov3.network import Convolution, YOLOv3
 from yolo_synth.networks.yolov3.weights import (
     load_backbone,
     load_darknet_weights,

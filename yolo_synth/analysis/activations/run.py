@@ -124,7 +124,7 @@ def _blocks(
 ) -> list[Tensor]:
     """Cut the images' numbers into blocks of which two fit into the memory; none if nothing fits."""
     count, itemsize = len(images), DTYPES[precision].itemsize
-    with _evaluating(network):
+    with evaluating(network):
         layers = read_layers(cast(Planned, network), images.shape[1:])
     at_once = most_images(layers, count, itemsize, memory, processes)
     if at_once < 2:
@@ -204,7 +204,8 @@ def each_layer(
         network: It is used in eval mode and left as it was.
         images: [n, 3, H, W], float in 0..1, or uint8, which is divided by 255.
         layers: Names of modules, patterns of names such as `backbone.*`, or classes; None for the
-            whole plan, or without one for all modules that have none inside.
+            whole plan, without one for the `blocks` that the network names, or else for all modules
+            that have none inside.
         memory: Bytes that the layers' outputs, and what is needed to compute them, may take, beside
             the network and the images; without a plan, the bytes of the outputs that are kept.
         precision: Of the layers' outputs.
@@ -272,20 +273,21 @@ def _prepare(
         raise ValueError(f"precision must be one of {', '.join(DTYPES)}, not {precision!r}")
     if layers is None and isinstance(network, Planned):
         return _prepare_plan(network, images, memory, DTYPES[precision], most, sums)
-    return _prepare_hooks(network, images, layers, memory, DTYPES[precision], most)
+    chosen = named_blocks(network) if layers is None else layers
+    return _prepare_hooks(network, images, chosen, memory, DTYPES[precision], most)
 
 
 def _prepare_plan(
     network: nn.Module, images: Tensor, memory: int, dtype: torch.dtype, most: int, sums: int
 ) -> _Layers:
-    with _evaluating(network), torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         layers = read_layers(cast(Planned, network), images.shape[1:])
         plan = make_plan(layers, most, dtype.itemsize, memory, sums)
         gram_sources = [(layer.gram_factor, layer.sources) for layer in layers]
 
     @torch.inference_mode()
     def pieces() -> Iterator[Piece]:
-        with _evaluating(network):
+        with evaluating(network):
             yield from run_breadth_first(plan, _batches(images, _example(network).device, dtype))
 
     names = [f"layers.{layer.index}" for layer in layers]
@@ -303,14 +305,14 @@ def _prepare_hooks(
     weight = _example(network)
     batches = _batches(images, weight.device, weight.dtype)
     casting = torch.autocast(weight.device.type, dtype, enabled=dtype == torch.bfloat16)
-    with _evaluating(network), torch.inference_mode(), casting:
+    with evaluating(network), torch.inference_mode(), casting:
         outputs = find_outputs(network, batches[0].rows()[:2], layers)
     capacity = memory // (most * dtype.itemsize)
     if not capacity:
         raise ValueError(f"{memory} bytes of memory do not hold one feature of {most} images")
 
     def kept(parts: Sequence[Part]) -> list[Tensor]:
-        with _evaluating(network), torch.inference_mode(), casting:
+        with evaluating(network), torch.inference_mode(), casting:
             inputs = (batch.rows() for batch in batches)
             return catch(network, inputs, outputs, parts, len(images), dtype)
 
@@ -334,8 +336,15 @@ def _example(network: nn.Module) -> Tensor:
     return next(network.parameters(), torch.empty(0))
 
 
+def named_blocks(network: nn.Module) -> list[str] | None:
+    """Return the names of a network's blocks, if it says any."""
+    blocks = getattr(network, "blocks", None)
+    said = isinstance(blocks, list) and all(isinstance(name, str) for name in blocks)
+    return blocks if said else None
+
+
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """Put a network into eval mode, and each of its modules back to the mode it was in."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

@@ -11,6 +11,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from yolo_synth.analysis.activations.hooks import find_outputs
+from yolo_synth.analysis.activations.run import evaluating, named_blocks
+
 IMAGE: Final = -1
 """The source index that stands for the network's input."""
 
@@ -26,12 +29,14 @@ class Structure:
         sources: For each layer, the layers whose outputs it reads; `IMAGE` (-1) is the input.
         strides: For each layer, image pixels per cell of its output, along one side.
         backbone_end: The head's first layer; the number of layers if there is no head.
+        names: Of the layers, where numbers and kinds do not say enough; else none.
     """
 
     kinds: tuple[str, ...]
     sources: tuple[tuple[int, ...], ...]
     strides: tuple[int, ...]
     backbone_end: int
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that all parts speak of the same layers.
@@ -48,6 +53,8 @@ class Structure:
             raise ValueError(
                 f"backbone_end is the head's first layer, 1 to {len(self)}, not {self.backbone_end}"
             )
+        if self.names and len(self.names) != len(self):
+            raise ValueError(f"a structure of {len(self)} layers has no {len(self.names)} names")
         for layer, row in enumerate(self.sources):
             if not all(IMAGE <= source < layer for source in row):
                 raise ValueError(f"layer {layer} reads {row}: sources come before their layer")
@@ -95,23 +102,28 @@ class Structure:
     def labels(self, image_size: int) -> list[str]:
         """Return a label per layer, such as `62 conv 13x13`, for images of `image_size` pixels."""
         sides = [self.side(layer, image_size) for layer in range(len(self))]
+        what = self.names or [_SHORT.get(kind, kind) for kind in self.kinds]
         return [
-            f"{layer} {_SHORT.get(kind, kind)} {side}x{side}"
-            for layer, (kind, side) in enumerate(zip(self.kinds, sides, strict=True))
+            f"{layer} {name} {side}x{side}"
+            for layer, (name, side) in enumerate(zip(what, sides, strict=True))
         ]
 
 
 def structure_of(
     network: nn.Module, backbone_end: int | None = None, image_size: int = 416
 ) -> Structure:
-    """Read the structure of a network that says its layers and their sources.
+    """Read the structure of a network that says its layers and their sources, or its blocks.
 
-    Shapes alone are computed, on no device, and the network is left as it is.
+    Of the first only shapes are computed, on no device. The second is run once, on two black images:
+    how its blocks are joined is not known, so they stand in a row, each reading the one before it. The
+    network is left as it is.
 
     Args:
         network: Has `layers`, a sequence of modules, and `sources`, for each the layers that it reads
-            (-1 is the image). Without `kinds`, a layer's kind is its class's name in lower case.
-        backbone_end: The head's first layer; by default the network's attribute of that name.
+            (-1 is the image); or `blocks`, names of modules. Without `kinds`, a layer's kind is its
+            class's name in lower case.
+        backbone_end: The head's first layer; by default the network's attribute of that name, or the
+            first that is not one of the blocks named in its `backbone`.
         image_size: A side of the input, in pixels, that the network takes. Strides are read off
             the outputs' sides, rounded; a layer whose output is not [n, c, h, w] has its first
             source's stride.
@@ -125,18 +137,50 @@ def structure_of(
     name = type(network).__name__
     layers = list(getattr(network, "layers", ()))
     sources = tuple(tuple(row) for row in getattr(network, "sources", ()))
+    blocks = named_blocks(network)
+    if blocks and not sources:
+        return _structure_of_blocks(network, blocks, backbone_end, image_size)
     if not layers or len(layers) != len(sources):
         raise ValueError(
             f"{name} has {len(layers)} layers and {len(sources)} rows of sources: "
-            "give it `layers` and one row of `sources` for each"
+            "give it `layers` and one row of `sources` for each, or names of `blocks`"
         )
     if backbone_end is None:
         backbone_end = getattr(network, "backbone_end", None)
+    if backbone_end is None and blocks:
+        backbone_end = len(getattr(network, "backbone", ()))
     if backbone_end is None:
         raise ValueError(f"{name} does not say where its head starts: give backbone_end")
     kinds = getattr(network, "kinds", None) or [type(layer).__name__.lower() for layer in layers]
     strides = _strides(layers, sources, image_size)
     return Structure(tuple(kinds), sources, strides, backbone_end)
+
+
+def _structure_of_blocks(
+    network: nn.Module, blocks: list[str], backbone_end: int | None, image_size: int
+) -> Structure:
+    """Run a network once and read off what its blocks return."""
+    weight = next(network.parameters())
+    black = torch.zeros(2, 3, image_size, image_size, dtype=weight.dtype, device=weight.device)
+    with evaluating(network), torch.inference_mode():
+        outputs = find_outputs(network, black, blocks)
+    strides: list[int] = []
+    for output in outputs:
+        is_map = len(output.shape) == 3
+        before = strides[-1] if strides else 1
+        strides.append(max(1, round(image_size / output.shape[1])) if is_map else before)
+    if backbone_end is None:
+        inside = set(getattr(network, "backbone", ()))
+        head = [layer for layer, output in enumerate(outputs) if output.module not in inside]
+        backbone_end = head[0] if head else len(outputs)
+    modules = [network.get_submodule(output.module) for output in outputs]
+    return Structure(
+        tuple(type(module).__name__.lower() for module in modules),
+        tuple((layer - 1,) for layer in range(len(outputs))),
+        tuple(strides),
+        backbone_end,
+        tuple(output.name for output in outputs),
+    )
 
 
 def _strides(

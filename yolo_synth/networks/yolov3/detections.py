@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, box_convert, clip_boxes_to_image
 
 from yolo_synth.boxes import Detection
-from yolo_synth.networks.yolov3.network import ANCHORS, STRIDES, Anchors
+from yolo_synth.networks.yolov3.architecture import ANCHORS, STRIDES, Anchors
 from yolo_synth.networks.yolov3.targets import level_anchors
 
 _TOGETHER: Final = 8  # images whose pairs of boxes are compared together: 2.5 GB with 3000 each

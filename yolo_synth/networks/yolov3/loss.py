@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from yolo_synth.boxes import Target
+from yolo_synth.networks.yolov3.architecture import ANCHORS, STRIDES, Anchors
 from yolo_synth.networks.yolov3.detections import decode
-from yolo_synth.networks.yolov3.network import ANCHORS, STRIDES, Anchors
 from yolo_synth.networks.yolov3.targets import assign, level_anchors
 
 GAINS: Final = {"box": 3.54, "objectness": 64.3, "class": 37.4}

@@ -1,104 +1,32 @@
 """YOLOv3 in Darknet's numbering: `YOLOv3.layers[i]` is Darknet's layer i, 107 in all.
 
-Redmon and Farhadi, "YOLOv3: An Incremental Improvement", 2018. Every layer, a shortcut, route or
-detection layer too, is a module of its own that is called once a forward pass, so a hook sees its
-output, and `YOLOv3.sources` says which outputs it reads, so an analysis can run layer by layer.
+Every layer, a shortcut, route or detection layer too, is a module of its own that is called once a
+forward pass, so a hook sees its output, and `YOLOv3.sources` says which outputs it reads, so an
+analysis can run layer by layer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-Anchors = tuple[tuple[float, float], ...]
-"""Nine widths and heights in pixels of the network input, the smallest area first."""
-
-ANCHORS: Final[Anchors] = (
-    (10.0, 13.0),
-    (16.0, 30.0),
-    (33.0, 23.0),
-    (30.0, 61.0),
-    (62.0, 45.0),
-    (59.0, 119.0),
-    (116.0, 90.0),
-    (156.0, 198.0),
-    (373.0, 326.0),
+from yolo_synth.boxes import Detection, Target
+from yolo_synth.networks.contract import Network
+from yolo_synth.networks.yolov3.architecture import (
+    ANCHORS,
+    IMAGE,
+    Row,
+    architecture,
 )
-"""Anchor widths and heights in pixels, clustered on COCO at an input of 416x416."""
-
-MASKS: Final = ((6, 7, 8), (3, 4, 5), (0, 1, 2))
-"""Which anchors each detection layer (82, 94, 106) predicts with."""
-
-STRIDES: Final = (32, 16, 8)
-"""Pixels of the network input per cell of each detection layer's map."""
-
-BACKBONE: Final = range(75)
-"""Layers 0-74, Darknet-53 without its classifier."""
-
-HEAD: Final = range(75, 107)
-"""Layers 75-106."""
-
-IMAGE: Final = -1
-"""The source index that stands for the network's input."""
-
-
-class Row(NamedTuple):
-    """One layer of the network's table.
-
-    Attributes:
-        kind: `convolutional`, `shortcut`, `route`, `upsample` or `yolo`, as Darknet calls them.
-        sources: Layers whose outputs it reads; `IMAGE` is the input.
-        channels: Output channels at width 1 (0: as its sources have, or set by the class count).
-        kernel: Kernel side of a convolution.
-        stride: Stride of a convolution.
-    """
-
-    kind: str
-    sources: tuple[int, ...]
-    channels: int = 0
-    kernel: int = 0
-    stride: int = 1
-
-
-def architecture() -> list[Row]:
-    """Return YOLOv3's 107 rows; a convolution with 0 channels predicts and has neither norm nor slope."""
-    rows: list[Row] = []
-
-    def convolution(channels: int, kernel: int, stride: int = 1) -> None:
-        rows.append(Row("convolutional", (len(rows) - 1,), channels, kernel, stride))
-
-    def residual_stage(channels: int, blocks: int) -> None:
-        convolution(channels, 3, stride=2)
-        for _ in range(blocks):
-            convolution(channels // 2, 1)
-            convolution(channels, 3)
-            rows.append(Row("shortcut", (len(rows) - 1, len(rows) - 3)))
-
-    def detection_stage(channels: int) -> None:
-        for _ in range(3):
-            convolution(channels, 1)
-            convolution(2 * channels, 3)
-        convolution(0, 1)
-        rows.append(Row("yolo", (len(rows) - 1,)))
-
-    def finer_stage(channels: int, backbone_layer: int) -> None:
-        rows.append(Row("route", (len(rows) - 4,)))
-        convolution(channels, 1)
-        rows.append(Row("upsample", (len(rows) - 1,)))
-        rows.append(Row("route", (len(rows) - 1, backbone_layer)))
-        detection_stage(channels)
-
-    convolution(32, 3)
-    for channels, blocks in ((64, 1), (128, 2), (256, 8), (512, 8), (1024, 4)):
-        residual_stage(channels, blocks)
-    detection_stage(512)
-    finer_stage(256, backbone_layer=61)
-    finer_stage(128, backbone_layer=36)
-    return rows
+from yolo_synth.networks.yolov3.architecture import BACKBONE as BACKBONE
+from yolo_synth.networks.yolov3.detections import detections
+from yolo_synth.networks.yolov3.loss import detection_loss
+from yolo_synth.networks.yolov3.targets import checked_anchors
+from yolo_synth.networks.yolov3.weights import load_backbone, load_darknet_weights
 
 
 class Convolution(nn.Module):
@@ -151,7 +79,7 @@ class Yolo(nn.Module):
         return x.view(batch, -1, self.entries, height, width).permute(0, 1, 3, 4, 2)
 
 
-class YOLOv3(nn.Module):
+class YOLOv3(Network):
     """YOLOv3 with 107 layers in Darknet's numbering.
 
     The head's convolutions keep PyTorch's Kaiming-uniform initialisation; the biases of the three that
@@ -164,15 +92,25 @@ class YOLOv3(nn.Module):
         seen: Images that Darknet trained on, as the loaded weight file says; written back with it.
     """
 
-    def __init__(self, num_classes: int = 5, width: float = 1.0) -> None:
+    multiple = 32
+    nominal_batch = 64
+    """As in the paper's code base, so that the gains suit any batch size."""
+
+    def __init__(
+        self,
+        num_classes: int = 5,
+        width: float = 1.0,
+        anchors: Sequence[Sequence[float]] | None = None,
+    ) -> None:
         """Build the network.
 
         Args:
             num_classes: How many classes it tells apart.
             width: Factor on the number of channels of every layer; small machines train at 0.125.
+            anchors: Nine widths and heights in pixels of the network input; None takes COCO's.
 
         Raises:
-            ValueError: If there is no class, or `width` is not positive.
+            ValueError: If there is no class, `width` is not positive, or the anchors are not nine.
         """
         super().__init__()
         if num_classes < 1 or width <= 0:
@@ -181,6 +119,7 @@ class YOLOv3(nn.Module):
             )
         self.num_classes = num_classes
         self.width = width
+        self.anchors = ANCHORS if anchors is None else checked_anchors(anchors)
         self.seen = 0
         rows = architecture()
         self.sources = [row.sources for row in rows]
@@ -219,6 +158,38 @@ class YOLOv3(nn.Module):
             if isinstance(layer, Convolution) and layer.bn is None:
                 yield layer.conv
 
+    @property
+    def blocks(self) -> list[str]:
+        """Return the names of the 107 layers."""
+        return [f"layers.{index}" for index in range(len(self.layers))]
+
+    @property
+    def backbone(self) -> list[str]:
+        """Return the names of layers 0-74."""
+        return self.blocks[: len(BACKBONE)]
+
+    @property
+    def description(self) -> str:
+        """Return what it is, in words."""
+        return f"a YOLOv3 of width {self.width:g} with {self.num_classes} classes"
+
+    def losses(self, images: Tensor, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """Return `box`, `objectness` and `class` of `detection_loss`."""
+        return detection_loss(self(images), targets, self.anchors)
+
+    def detect(self, images: Tensor, confidence: float, iou: float) -> list[Detection]:
+        """Return the `detections` in images [B, 3, H, W]."""
+        height, width = images.shape[2:]
+        return detections(self(images), (height, width), confidence, iou, anchors=self.anchors)
+
+    def load_backbone(self, path: str | Path) -> int:
+        """Load layers 0-74 as `weights.load_backbone` does."""
+        return load_backbone(self, path)
+
+    def load_weights(self, path: str | Path) -> int:
+        """Load a Darknet file."""
+        return load_darknet_weights(self, path)
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the raw maps of layers 82, 94 and 106.
 
@@ -232,7 +203,11 @@ class YOLOv3(nn.Module):
         Raises:
             ValueError: If the shape is another.
         """
-        if images.dim() != 4 or images.shape[1] != 3 or any(s % 32 for s in images.shape[2:]):
+        if (
+            images.dim() != 4
+            or images.shape[1] != 3
+            or any(s % self.multiple for s in images.shape[2:])
+        ):
             raise ValueError(
                 "YOLOv3 takes images of shape [B, 3, H, W] with H and W multiples of 32, "
                 f"not {list(images.shape)}"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from yolo_synth.boxes import Target
-from yolo_synth.networks.yolov3.network import ANCHORS, MASKS, Anchors
+from yolo_synth.networks.yolov3.architecture import ANCHORS, MASKS, Anchors
 
 MATCH_IOU: Final = 0.225
 """An anchor answers for a box if the IoU of their widths and heights is above this."""

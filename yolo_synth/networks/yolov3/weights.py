@@ -14,14 +14,17 @@ import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from yolo_synth.networks.yolov3.network import BACKBONE, YOLOv3
+from yolo_synth.networks.yolov3.architecture import BACKBONE
+
+if TYPE_CHECKING:
+    from yolo_synth.networks.yolov3.network import YOLOv3
 
 _FLOAT: Final = 4  # bytes of a float32
 _NORM: Final = ("bn.bias", "bn.weight", "bn.running_mean", "bn.running_var")
