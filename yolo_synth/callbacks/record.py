@@ -188,6 +188,7 @@ class RecordRun(Callback):
             state = checkpoint.get("callbacks", {}).get(callback.state_key)
             if isinstance(callback, ModelCheckpoint) and state and callback.dirpath is not None:
                 _move(state, Path(callback.dirpath))
+                callback.current_score = state.get("current_score")  # which Lightning forgets
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the initial weights of a new run; pick up the metrics of one that goes on."""
