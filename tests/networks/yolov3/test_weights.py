@@ -352,3 +352,59 @@ def test_backbone_files_that_are_refused(tmp_path, capsys):
     torch.save(as_state(YOLOv3(width=0.125), openmmlab_names()), path)
     refused(r"shape \[4\].*width 0\.0625 wants \[2\]")
     assert differing(network, small_network(0)) == []
+
+
+@pytest.mark.parametrize("ending", [".conv.74", ".weights"])
+@pytest.mark.parametrize(("written", "read"), [(0.125, 0.0625), (0.25, 0.125), (0.25, 0.0625)])
+def test_a_backbone_of_another_width_is_recognised(tmp_path, ending, written, read):
+    path = tmp_path / f"backbone{ending}"
+    torch.manual_seed(1)
+    save_darknet_weights(YOLOv3(5, written), path, 74 if ending == ".conv.74" else None)
+    network = YOLOv3(5, read)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(ValueError, match=r"running variances are below 0; give the file") as error:
+        load_backbone(network, path)
+    assert str(path) in str(error.value)
+    assert all(value.equal(before[name]) for name, value in network.state_dict().items())
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    network = YOLOv3(5, 0.0625)
+    network.layers[3].conv.weight.data[0] = float("nan")
+    save_darknet_weights(network, tmp_path / "nan.weights")
+    with pytest.raises(ValueError, match="weights are not finite"):
+        load_darknet_weights(YOLOv3(5, 0.0625), tmp_path / "nan.weights")
+
+
+@pytest.mark.parametrize(
+    ("length", "width", "message"),
+    [
+        (35_434_956, 0.125, "yolov3-tiny.weights, which is of another network"),
+        (162_482_580, 0.125, "darknet53.conv.74, which is of a YOLOv3 of width 1"),
+    ],
+)
+def test_published_files_are_known_by_their_length(tmp_path, length, width, message):
+    path = tmp_path / "some.weights"
+    with path.open("wb") as file:
+        file.write(darknet_header())
+        file.truncate(length)  # zeros, which could be weights
+    with pytest.raises(ValueError, match=message):
+        load_backbone(YOLOv3(5, width), path)
+
+
+def test_the_lengths_that_are_known_are_those_of_the_networks():
+    def floats(layers):
+        state = [t for layer in layers for n, t in layer.state_dict().items() if "num" not in n]
+        return sum(tensor.numel() for tensor in state)
+
+    with torch.device("meta"):
+        layers = YOLOv3(80, 1.0).layers
+    assert 20 + 4 * floats(layers[:75]) == 162_482_580
+    assert 20 + 4 * floats(layers) == 248_007_048
+    pooled = 2048 * 512 + 4 * 512  # what spatial pooling adds
+    assert 248_007_048 + 4 * pooled == 252_209_544
+    tiny = [(3, 16, 3), (16, 32, 3), (32, 64, 3), (64, 128, 3), (128, 256, 3), (256, 512, 3)]
+    tiny += [(512, 1024, 3), (1024, 256, 1), (256, 512, 3), (256, 128, 1), (384, 256, 3)]
+    convolutions = sum(out * (size * size * into + 4) for into, out, size in tiny)
+    predictions = 255 * (512 + 1) + 255 * (256 + 1)
+    assert 20 + 4 * (convolutions + predictions) == 35_434_956

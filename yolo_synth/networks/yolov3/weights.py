@@ -4,7 +4,7 @@ A Darknet file is three int32 (major, minor, revision), then how many images the
 then float32, all little-endian: for each convolution in order the norm's beta, gamma, running mean
 and running variance (or the bias, where there is no norm), then the kernel [out, in, k, k]. Nothing
 in a file says which layers it holds: its length does, and a file may end after any convolution
-(`darknet53.conv.74` ends with the backbone).
+(`darknet53.conv.74` ends with the backbone). That it is of another network shows in its variances.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 _FLOAT: Final = 4  # bytes of a float32
 _NORM: Final = ("bn.bias", "bn.weight", "bn.running_mean", "bn.running_var")
 _IN_DARKNETS_ORDER: Final = (*_NORM, "conv.bias", "conv.weight")
+_KNOWN: Final[dict[int, tuple[str, float | None]]] = {
+    162_482_580: ("darknet53.conv.74", 1.0),
+    248_007_048: ("yolov3.weights", 1.0),
+    252_209_544: ("yolov3-spp.weights", 1.0),
+    35_434_956: ("yolov3-tiny.weights", None),
+    257_717_640: ("yolov4.weights", None),
+    24_251_276: ("yolov4-tiny.weights", None),
+}
+"""Published files by their length in bytes, and the width of the YOLOv3 whose backbone they hold."""
 _BLOCKS: Final = (1, 2, 8, 8, 4)  # residual blocks in each stage of the backbone
 
 
@@ -48,7 +57,8 @@ def load_darknet_weights(network: YOLOv3, path: str | Path) -> int:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file ends within a layer or goes on after the last one.
+        ValueError: If the file ends within a layer or goes on after the last one, or what it holds are
+            no weights of this network.
     """
     path = _existing(path)
     header, seen = _read_header(path)
@@ -63,7 +73,7 @@ def load_darknet_weights(network: YOLOv3, path: str | Path) -> int:
             f"{lengths[nearest]}: download it again, or build the network for the file's classes "
             "(load_backbone reads layers 0-74 of a file of any class count)"
         )
-    _fill(network.layers[: lengths[length]], path, header)
+    _fill(network, network.layers[: lengths[length]], path, header)
     network.seen = seen
     return lengths[length]
 
@@ -184,15 +194,56 @@ def _read_header(path: Path) -> tuple[int, int]:
     return 16, struct.unpack_from("<i", start, 12)[0]
 
 
-def _fill(layers: Iterable[nn.Module], path: Path, header: int) -> None:
+def _fill(network: YOLOv3, layers: Iterable[nn.Module], path: Path, header: int) -> None:
     """Copy a file's weights into some layers; the file is known to be long enough."""
+    _refuse_known(path, network.width)
+    layers = list(layers)
     tensors = list(_tensors(layers))
+    sizes = [tensor.numel() for tensor in tensors]
     start = header // _FLOAT
-    size = start + sum(tensor.numel() for tensor in tensors)
-    flat = torch.from_file(str(path), size=size, dtype=torch.float32)
-    for tensor in tensors:
-        tensor.copy_(flat[start : start + tensor.numel()].view(tensor.shape))
-        start += tensor.numel()
+    flat = torch.from_file(str(path), size=start + sum(sizes), dtype=torch.float32)
+    parts = torch.split(flat[start:], sizes)
+    _see_that_they_are_weights(path, parts, list(_names_in_order(layers)))
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view(tensor.shape))
+
+
+def _names_in_order(layers: Iterable[nn.Module]) -> Iterator[str]:
+    for layer in layers:
+        state = layer.state_dict()
+        yield from (key for key in _IN_DARKNETS_ORDER if key in state)
+
+
+def _see_that_they_are_weights(path: Path, parts: Sequence[Tensor], names: Sequence[str]) -> None:
+    """Refuse what cannot be weights of these layers, though a file has enough of them.
+
+    Read with other widths than it was written with, a file's kernels come to lie where variances are
+    expected, and a part of them is below zero.
+    """
+    variances = [p for p, name in zip(parts, names, strict=True) if name.endswith("running_var")]
+    negative = sum(int((part < 0).sum()) for part in variances)
+    infinite = sum(int((~part.isfinite()).sum()) for part in parts)
+    if negative or infinite:
+        what = (
+            f"{negative} of {sum(map(len, variances))} running variances are below 0"
+            if negative
+            else f"{infinite} weights are not finite"
+        )
+        raise ValueError(
+            f"{path}: holds no weights of this network: {what}; give the file of a YOLOv3 of this "
+            "width, or build the network for the file (model.width, model.num_classes)"
+        )
+
+
+def _refuse_known(path: Path, width: float) -> None:
+    """Refuse a published file by its length, if it is of another network."""
+    name, its_width = _KNOWN.get(path.stat().st_size, ("", width))
+    if its_width != width:
+        of = "another network" if its_width is None else f"a YOLOv3 of width {its_width:g}"
+        raise ValueError(
+            f"{path}: has the length of {name}, which is of {of}, and this one is a YOLOv3 of width "
+            f"{width:g}; give weights of such a network, or set model.width to the file's"
+        )
 
 
 def _load_darknet_backbone(network: YOLOv3, path: Path) -> None:
@@ -206,7 +257,7 @@ def _load_darknet_backbone(network: YOLOv3, path: Path) -> None:
             f"width {network.width:g}, which wants {wanted}: download it again (a safetensors or "
             ".pth file is told by its first bytes)"
         )
-    _fill(backbone, path, header)
+    _fill(network, backbone, path, header)
 
 
 def _read_state(path: Path) -> dict[str, Tensor] | None:
@@ -251,5 +302,6 @@ def _load_state(network: YOLOv3, path: Path, state: dict[str, Tensor], names: li
                 f"{path}: {key} has shape {list(state[key].shape)}, but a network of width "
                 f"{network.width:g} wants {list(tensor.shape)}; set the width to the file's"
             )
+    _see_that_they_are_weights(path, [state[key] for key in keys], keys)
     for tensor, key in zip(tensors, keys, strict=True):
         tensor.copy_(state[key])
