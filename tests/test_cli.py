@@ -14,7 +14,7 @@ import torch
 from helpers import fit_arguments
 from report.run_folders import write_run
 
-from yolo_synth.cli import TRAINER_VERBS, VERBS, main
+from yolo_synth.cli import TRAINER_VERBS, VERBS, Verb, main
 from yolo_synth.detector import Detector
 
 
@@ -33,6 +33,16 @@ def test_every_verb_explains_itself(verb, capsys):
         main([verb, "--help"])
     assert ending.value.code == 0
     assert len(capsys.readouterr().out) > 150
+
+
+def test_the_list_of_verbs_says_what_their_docstrings_say():
+    groups = [meaning for meaning in VERBS.values() if not isinstance(meaning, Verb)]
+    verbs = [meaning for meaning in VERBS.values() if isinstance(meaning, Verb)]
+    verbs += [verb for group in groups for verb in group.values()]
+    assert len(verbs) >= 12
+    for verb in verbs:
+        first = " ".join(verb.load().__doc__.split("\n\n")[0].split()).rstrip(".")
+        assert verb.summary == first[0].lower() + first[1:]
 
 
 def test_the_module_is_the_command():

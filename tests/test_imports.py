@@ -52,6 +52,7 @@ MAY_KNOW = {
     "commands": {
         *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "comparison"),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
+        *("callbacks", "claims", "jsonargparse"),
     },
 }
 
@@ -109,6 +110,35 @@ def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, yolo_synth; print([m for m in ('torch', 'lightning') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+HEAVY = ("torch", "lightning", "wandb", "pandas", "matplotlib", "scipy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unused"),
+    [
+        ("--help", HEAVY),
+        ("conquer", HEAVY),
+        ("data --help", HEAVY),
+        ("data conquer", HEAVY),
+        ("demo --help", HEAVY),
+        ("data tiny --help", ("lightning", "wandb", "matplotlib")),
+        ("data check --help", ("wandb",)),
+        ("report --help", ("wandb",)),
+    ],
+)
+def test_a_verb_imports_nothing_that_it_does_not_use(arguments, unused):
+    code = (
+        "import sys\nfrom yolo_synth.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *arguments.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = done.stderr.splitlines()[-1].split()
+    assert "yolo_synth.cli" in loaded
+    assert not set(unused) & set(loaded)
 
 
 def test_the_public_names_are_all_there():

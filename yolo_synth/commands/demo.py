@@ -9,13 +9,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-from yolo_synth.runs import SUMMARY
-
 COMMANDS: Final = (
     ("demo/data/tiny.json", "data tiny demo/data --images 500"),
     ("demo/pretraining/tiny.json", "data tiny demo/pretraining --images 500 --seed 100"),
     (
-        f"demo/pretraining/runs/Pretrained/100/{SUMMARY}",
+        "demo/pretraining/runs/Pretrained/100/summary.json",
         "fit --config experiments/tiny_pretraining.yaml --runs demo/pretraining/runs "
         "--name Pretrained",
     ),
