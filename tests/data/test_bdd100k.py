@@ -353,10 +353,10 @@ def test_a_file_that_is_no_image_is_named_unless_such_are_skipped(root):
     assert BDD100K(root, on_error="skip").table.equals(table)
 
 
-def test_a_camera_held_upright_does_not_swap_the_sides(root):
+def test_a_size_is_that_of_the_picture_as_it_is_shown(root):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.zeros((36, 64, 3), np.uint8)).save(
         root / "bdd100k/images/100k/val/bbbb-1.jpg", exif=exif
     )
-    assert read_bdd100k(root)[["width", "height"]].iloc[-1].tolist() == [64, 36]
+    assert read_bdd100k(root)[["width", "height"]].iloc[-1].tolist() == [36, 64]

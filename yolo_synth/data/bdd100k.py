@@ -44,6 +44,7 @@ from yolo_synth.data.listing import (
 )
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import EDGES, box_table
+from yolo_synth.data.unused import unused_files
 
 _PARTS: Final = ("train", "val")
 _IMAGE_PLACES: Final = ("images/100k/{part}", "100k/{part}")
@@ -211,7 +212,7 @@ def _read(root: Path, files: _Files) -> Content:
 
 def _images(folders: Iterable[Listing], root: Path) -> pd.DataFrame:
     """Return one row an image, as `box_table` takes them, in the order of their names."""
-    found = sorted((name, folder) for folder, names, _ in folders for name in names)
+    found = sorted((name, folder) for folder, names, *_ in folders for name in names)
     paths = [folder / name for name, folder in found]
     title = "Reading the sizes of BDD100K's images"
     jobs = _chunks(paths)
@@ -243,10 +244,10 @@ def _name(listing: Listing) -> str:
 
 def _read_labels(files: _Files) -> Iterator[Entries]:
     """Read all label files."""
-    for folder, names, _ in files.of_parts:
+    for folder, names, *_ in files.of_parts:
         for name in names:
             yield collect(frames_of(folder / name))
-    for folder, names, _ in files.of_images:
+    for folder, names, *_ in files.of_images:
         paths = [folder / name for name in names]
         title = f"Reading the labels in {folder.name}"
         yield from in_parallel(_read_image_files, _chunks(paths), title, many=len(paths) > MANY)
@@ -285,3 +286,9 @@ class BDD100K(DetectionData):
     def labelled(self) -> Mapping[str, str]:
         """Say which images the label files have a frame of."""
         return bdd100k_frames(self.root, self.label_root)
+
+    def unused(self) -> list[Path]:
+        """Return the files in its folders that nothing reads."""
+        root = Path(self.root)
+        files = _find(root, root if self.label_root is None else Path(self.label_root))
+        return unused_files([*files.images, *files.of_parts, *files.of_images])

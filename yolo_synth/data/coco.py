@@ -17,7 +17,6 @@ import pandas as pd
 
 from yolo_synth.data.coco_json import (
     CROWD,
-    ENDS,
     CocoFile,
     CocoImage,
     CocoImages,
@@ -28,6 +27,7 @@ from yolo_synth.data.coco_json import (
 from yolo_synth.data.headers import image_size_if_known
 from yolo_synth.data.index import Content, indexed
 from yolo_synth.data.listing import (
+    IMAGES,
     MANY,
     Listing,
     check_path,
@@ -39,6 +39,7 @@ from yolo_synth.data.listing import (
 from yolo_synth.data.mapped import MappedData
 from yolo_synth.data.splits import PARTS
 from yolo_synth.data.table import box_table
+from yolo_synth.data.unused import unused_files
 from yolo_synth.labels import label_map
 
 PART: Final = "{part}"
@@ -156,7 +157,7 @@ def _find(root: Path, annotations: str | None, images: str | None) -> _Files:
     for name in names:
         _check_folder(name)
     folders = [root / name for name in names if (root / name).is_dir()]
-    return _Files(parts, tuple(x for folder in folders for x in list_below(folder, root, ENDS)))
+    return _Files(parts, tuple(x for folder in folders for x in list_below(folder, root, IMAGES)))
 
 
 def _read(root: Path, files: _Files, images: str | None, labels: dict[str, str | None]) -> Content:
@@ -248,7 +249,7 @@ def _above(
     sample = entries[0].file_name if entries else "any, since it lists none"
     raise FileNotFoundError(
         f"no image of {file} found, such as {sample}: looked in {', '.join(names)} below {root} for "
-        f"files that end in {', '.join(ENDS)}; name the folder by data.images"
+        f"files that end in {', '.join(IMAGES)}; name the folder by data.images"
     )
 
 
@@ -276,18 +277,10 @@ class COCO(MappedData):
         super().__init__(root, **settings)
         self.annotations = annotations
         self.images = images
-        self._splits: dict[str, str] = {}
 
     def read_files(self) -> pd.DataFrame:
-        """Read the box table, and keep which split each image's JSON file is of."""
-        table = read_with_splits(self.root, self.annotations, self.images, self.labels)
-        images = table.drop_duplicates("image")
-        self._splits = dict(zip(images["image"], images["split"].astype(str), strict=True))
-        return table.drop(columns="split")
-
-    def parts(self, images: pd.DataFrame) -> pd.Series[str]:
-        """Return which split each image's JSON file is of."""
-        return images["image"].map(self._splits)
+        """Read the box table, with the split of each image's JSON file."""
+        return read_with_splits(self.root, self.annotations, self.images, self.labels)
 
     def labelled(self) -> Mapping[str, str]:
         """Say which images the JSON files list."""
@@ -296,3 +289,7 @@ class COCO(MappedData):
     def unlisted(self) -> list[str]:
         """Return the images that no JSON file lists, though it lists others of their folder."""
         return unlisted_images(self.root, self.annotations, self.images)
+
+    def unused(self) -> list[Path]:
+        """Return the files in its folders that nothing reads."""
+        return unused_files(_find(self.root, self.annotations, self.images).images)

@@ -17,7 +17,6 @@ from yolo_synth.data.listing import IMAGES, check_path
 from yolo_synth.data.splits import PARTS
 from yolo_synth.data.table import EDGES
 
-ENDS: Final = (*IMAGES, ".bmp", ".tif", ".tiff", ".webp")
 _MAX_EDGE: Final = 1e9
 CROWD: Final = " (crowd)"
 _Side = Annotated[int, msgspec.Meta(gt=0, lt=1 << 20)]
@@ -104,9 +103,9 @@ def collect_coco(
         check_path(entry.file_name, f"{file} image {number}")
         if entry.id in rows:
             raise ValueError(f"{file} image {number}: another one has the id {entry.id!r} already")
-        if not entry.file_name.lower().endswith(ENDS):
+        if not entry.file_name.lower().endswith(IMAGES):
             raise ValueError(
-                f"{file} image {number}: {entry.file_name!r} does not end in {', '.join(ENDS)}; "
+                f"{file} image {number}: {entry.file_name!r} does not end in {', '.join(IMAGES)}; "
                 "convert the image, or take it out of the file"
             )
         path = f"{above}{entry.file_name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from yolo_synth.data.headers import read_header
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import EDGES, kept
 from yolo_synth.labels import CLASSES
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 
 _PARTS: Final = {"train": "train", "valid": "val", "test": "test"}
 """What both formats call the splits."""
+
+_SAID: Final = re.compile(r"(images|train|val|valid|test)(20\d\d)?", re.IGNORECASE)
+"""Folders of images that say no more than `images/train` does."""
 
 
 def write_converted(
@@ -65,7 +70,8 @@ def write_converted(
         if to == "coco":
             _write_coco(images, draft / f"annotations/instances_{part}.json")
         else:
-            _write_yolo(images, draft / "labels" / part)
+            shown = [_as_shown(image, data.root) for image in images]
+            _write_yolo(shown, draft / "labels" / part)
     if to == "yolo":
         about = {**{part: f"images/{part}" for part in splits}, "names": dict(enumerate(CLASSES))}
         (draft / "data.yaml").write_bytes(msgspec.yaml.encode(about))
@@ -109,10 +115,11 @@ def _images(data: DetectionData, split: str) -> Iterator[_Image]:
     abouts = images[columns].astype(str).to_dict("records")
     sizes = images[["width", "height"]].to_numpy(int).tolist()
     seen: dict[PurePosixPath, str] = {}
+    places = _plain_names(names)
     for i, (name, path, (width, height)) in enumerate(
         zip(names, images["path"], sizes, strict=True)
     ):
-        shown = PurePosixPath(name).with_suffix(PurePosixPath(path).suffix)
+        shown = places[i].with_suffix(PurePosixPath(path).suffix)
         other = seen.setdefault(shown.with_suffix(""), name)
         if other != name:
             raise ValueError(f"{other} and {name} would have one label file; leave one of them out")
@@ -126,6 +133,20 @@ def _images(data: DetectionData, split: str) -> Iterator[_Image]:
             np.clip(edges[box_rows], 0, [width, height, width, height]),
             labels[box_rows],
         )
+
+
+def _plain_names(names: Sequence[str]) -> list[PurePosixPath]:
+    """Return names without the folders that say what the new folder says, as images/train2017.
+
+    Where two would be one then, all keep their folders.
+    """
+    paths = [PurePosixPath(name) for name in names]
+    plain = [
+        PurePosixPath(*(part for part in path.parts[:-1] if not _SAID.fullmatch(part)), path.name)
+        for path in paths
+    ]
+    different = len({path.with_suffix("") for path in plain}) == len(plain)
+    return plain if different else paths
 
 
 def _place(images: Sequence[tuple[Path, Path]], placing: Placing) -> None:
@@ -176,6 +197,25 @@ def _write_coco(images: list[_Image], file: Path) -> None:
     content = {"images": entries, "annotations": annotations, "categories": categories}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(msgspec.json.encode(content))
+
+
+def _as_shown(image: _Image, root: Path) -> _Image:
+    """Return an image with boxes on the picture as shown, as YOLO's files are read.
+
+    COCO's may have their boxes on the pixels as they are stored (see `headers`).
+    """
+    if not image.width:
+        return image
+    header = read_header(root / image.path)
+    if (image.width, image.height) == header.shown:
+        return image
+    x1, y1, x2, y2 = image.boxes.T
+    if header.orientation in (6, 7):
+        y1, y2 = image.height - y2, image.height - y1
+    if header.orientation in (7, 8):
+        x1, x2 = image.width - x2, image.width - x1
+    boxes = np.stack([y1, x1, y2, x2], axis=1)
+    return image._replace(width=image.height, height=image.width, boxes=boxes)
 
 
 def _write_yolo(images: list[_Image], folder: Path) -> None:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_co
 
 from yolo_synth.boxes import Resize, Target, place
 from yolo_synth.data.cache import ImageCache
+from yolo_synth.data.headers import image_size
 from yolo_synth.data.images import (
     Augmentation,
     ImageError,
@@ -101,10 +102,19 @@ class ImageDataset(Dataset[Sample]):
         width, height = self._sizes[index].tolist()
         path = self.root / self._paths[index]
         if not width:
-            raise ImageError(f"{path} is not an image that can be read; fetch it anew")
+            raise ImageError(_what_is_wrong(path))
         placement = place(width, height, self.size, self.resize)
         pixels = self._read(path, width, height, placement)
         return Picture(pixels, shrink_boxes(self._boxes[rows], placement), self._labels[rows])
+
+
+def _what_is_wrong(path: Path) -> str:
+    """Say why an image has no size in the table."""
+    try:
+        image_size(path)
+    except ValueError as error:
+        return str(error)
+    return f"{path} could not be read when its labels were, and can be now; start again"
 
 
 class TrainSampler(DistributedSampler[Any]):

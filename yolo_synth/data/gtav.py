@@ -44,6 +44,7 @@ from yolo_synth.data.listing import (
 )
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import COLUMNS, EDGES, box_table
+from yolo_synth.data.unused import unused_files
 
 _IMAGE_PLACES: Final = ("train/img", "img")
 _BOX_PLACES: Final = ("train/bb", "bb")
@@ -288,6 +289,12 @@ class GTAV(DetectionData):
             of_val = gtav_box_files(self.root / "val", self._val_labels)
             found |= {f"val_{name}": file for name, file in of_val.items()}
         return found
+
+    def unused(self) -> list[Path]:
+        """Return the files in its folders that nothing reads."""
+        root = Path(self.root)
+        files = _find(root, root if self.label_root is None else Path(self.label_root))
+        return unused_files([*files.images, *files.boxes])
 
     @property
     def _val_labels(self) -> Path | None:

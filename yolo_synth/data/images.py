@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ import cv2
 import simplejpeg
 
 from yolo_synth.boxes import Placement, Target
+from yolo_synth.data.headers import Header, read_header
 
 Sample = tuple[Tensor, Target]
 """An image, uint8 [3, S, S], RGB, and what is in it."""
@@ -44,8 +46,8 @@ Pixels = NDArray[np.uint8]
 PADDING: Final = 114
 """Grey level around a letterboxed image."""
 
-DECODER: Final = f"1 simplejpeg {simplejpeg.__version__} cv2 {cv2.__version__}"
-"""What decides the pixels of `read`, for who keeps them; the number rises when the code does."""
+DECODER: Final = f"2 simplejpeg {simplejpeg.__version__} cv2 {cv2.__version__}"
+"""Cache key of the decoder; raise the leading number when what `read` returns changes."""
 
 MIN_VISIBLE: Final = 0.1
 """Share of a box that must remain inside an augmented image; of less, the box is left out."""
@@ -57,6 +59,11 @@ _CORNERS: Final = ((1, 1), (0, 1), (1, 0), (0, 0))
 """Where the four images of a mosaic have the point at which they meet: in widths and heights."""
 
 _JPEG: Final = b"\xff\xd8"
+_PNG: Final = b"\x89PNG"
+_STRAY: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_MOST_STRAY: Final = 16
+"""Bytes between the last pixel and the end marker that some cameras and editors leave; of more, the
+decoder has lost its place in the file."""
 _COLOURS: Final = A.ColorJitter(
     brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.7, 1.3), hue=(-0.015, 0.015), p=1
 )
@@ -97,59 +104,84 @@ def read(path: Path, width: int, height: int, placement: Placement) -> Pixels:
 def decode(path: Path, width: int, height: int, placement: Placement) -> Pixels:
     """Decode an image in RGB, a JPEG reduced by the largest of 2, 4 and 8 that keeps it big enough.
 
-    A camera's note of how it was held (EXIF orientation) is not obeyed: boxes are drawn on the
-    pixels as they are stored.
+    The picture is turned as its EXIF orientation says, if the size that it must have is that of the
+    picture as shown; if it is that of the pixels as stored alone, they stay as they are.
 
     Args:
-        path: JPEG or PNG file.
+        path: Image file, see `listing.IMAGES`.
         width: Width that the image must have, in native pixels.
         height: Height that the image must have, in native pixels.
         placement: What size is needed.
 
     Raises:
-        ImageError: If the file cannot be read or decoded to its end, or has another size.
+        ImageError: If the file cannot be read or decoded to its end, or has another size, or more
+            pixels than `headers.MAX_PIXELS`.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        if data.startswith(_JPEG):
-            factor = _reduction(width, height, placement)
-            least = {
-                "min_width": math.ceil(width / factor),
-                "min_height": math.ceil(height / factor),
-            }
-            # Strict, as it is by default: what libjpeg would fill with grey and warn of, raises.
-            pixels = simplejpeg.decode_jpeg(data, "RGB", **least)
-            real_height, real_width, *_ = simplejpeg.decode_jpeg_header(data)
-        else:
-            pixels = _decode_png(data)
-            real_height, real_width, _ = pixels.shape
+        header = read_header(path, data)
     except ValueError as error:
+        raise ImageError(str(error)) from error
+    stored = header[:2]
+    if (width, height) not in (header.shown, stored):
         raise ImageError(
-            f"{path} is damaged or cut off and cannot be decoded ({error}); fetch it anew"
-        ) from error
-    if (real_width, real_height) != (width, height):
-        raise ImageError(
-            f"{path} has {real_width}x{real_height} pixels, not {width}x{height} like the first of its "
-            "sequence; its boxes cannot be placed"
+            f"{path} has {stored[0]}x{stored[1]} pixels, not {width}x{height} as its labels or the "
+            "first image of its sequence; its boxes cannot be placed"
         )
-    return cast(Pixels, pixels)
-
-
-def _reduction(width: int, height: int, placement: Placement) -> int:
+    turn = header.orientation if (width, height) == header.shown else 1
     scale = min(width / placement.width, height / placement.height)
-    return max(factor for factor in (1, 2, 4, 8) if factor <= max(1.0, scale))
+    factor = max(factor for factor in (1, 2, 4, 8) if factor <= max(1.0, scale))
+    try:
+        pixels = _decode_jpeg(data, header, factor) if data.startswith(_JPEG) else _decode(data)
+    except Exception as error:  # decoders of damaged files raise whatever comes up
+        what = str(error) or type(error).__name__
+        raise ImageError(
+            f"{path} is damaged or cut off and cannot be decoded ({what}); fetch it anew"
+        ) from error
+    return _turned(pixels, turn)
 
 
-def _decode_png(data: bytes) -> Pixels:
-    is_whole = b"IEND" in data[-64:]
+def _decode_jpeg(data: bytes, header: Header, factor: int) -> Pixels:
+    least = {
+        "min_width": math.ceil(header.width / factor),
+        "min_height": math.ceil(header.height / factor),
+    }
+    try:
+        # Strict, as it is by default: what libjpeg would fill with grey and warn of, raises.
+        return cast(Pixels, simplejpeg.decode_jpeg(data, "RGB", **least))
+    except ValueError as error:
+        stray = _STRAY.search(str(error))
+        if stray is None or int(stray[1]) > _MOST_STRAY:
+            raise
+        # The first thing to complain of are bytes between the last pixel and the end marker.
+        return cast(Pixels, simplejpeg.decode_jpeg(data, "RGB", strict=False, **least))
+
+
+def _decode(data: bytes) -> Pixels:
+    is_whole = not data.startswith(_PNG) or b"IEND" in data
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if is_whole else None
     if pixels is None:
-        raise ValueError("neither a JPEG nor a whole PNG")
+        raise ValueError("the file ends too early, or its form is not known")
     return cast(Pixels, pixels)
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn an image as EXIF's number says that it is shown."""
+    if orientation in (5, 7):
+        pixels = cast(Pixels, cv2.transpose(pixels))
+    code = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 7: cv2.ROTATE_180}
+    code[8] = cv2.ROTATE_90_COUNTERCLOCKWISE
+    if orientation in code:
+        return cast(Pixels, cv2.rotate(pixels, code[orientation]))
+    return (
+        cast(Pixels, cv2.flip(pixels, 1 if orientation == 2 else 0))
+        if orientation in (2, 4)
+        else pixels
+    )
 
 
 def shrink(pixels: Pixels, placement: Placement) -> Pixels:

@@ -17,7 +17,7 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from pyarrow import parquet
 from yolo_synth import labels
 from yolo_synth.data.listing import Listing
 from yolo_synth.data.table import COLUMNS, EDGES
+from yolo_synth.data.unused import log_unused
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Content(NamedTuple):
 def indexed(
     root: Path,
     name: str,
-    listings: Iterable[Listing],
+    listings: Sequence[Listing],
     options: Mapping[str, object],
     read: partial[Content],
 ) -> pd.DataFrame:
@@ -81,6 +82,7 @@ def indexed(
         content = read()
         _save(places, content, made_from)
     log.info("%s", content.summary)
+    log_unused(root, listings)
     return content.table
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-IMAGES: Final = (".jpg", ".jpeg", ".png")
+IMAGES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """How the names of image files end, in small or in capital letters."""
 
 DEPTH: Final = 3
@@ -42,11 +42,13 @@ class Listing(NamedTuple):
         folder: Where they are.
         names: Their names.
         states: Length in bytes and time of the last change in nanoseconds, int64 [files, 2].
+        others: Names of the other files there, hidden ones aside.
     """
 
     folder: Path
     names: list[str]
     states: NDArray[np.int64]
+    others: tuple[str, ...] = ()
 
     def digest(self, root: Path) -> str:
         """Return a number that changes if a file comes, goes, or changes in length or time."""
@@ -70,12 +72,16 @@ def list_folder(folder: Path, root: Path, ends: tuple[str, ...]) -> Listing:
         ValueError: If the folder or a file cannot be read, leads out of `root` or is no file.
     """
     refuse_outside(folder, root)
-    found = []
+    found, others = [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = entry.name
-                if name[0] == "." or not name.lower().endswith(ends):
+                if name[0] == ".":
+                    continue
+                if not name.lower().endswith(ends):
+                    if entry.is_file():
+                        others.append(name)
                     continue
                 if entry.is_symlink():
                     refuse_outside(Path(entry.path), root)
@@ -86,7 +92,7 @@ def list_folder(folder: Path, root: Path, ends: tuple[str, ...]) -> Listing:
     except OSError as error:
         raise ValueError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
     found.sort()
-    return _listing(folder, found)
+    return _listing(folder, found)._replace(others=tuple(sorted(others)))
 
 
 def list_file(file: Path, root: Path) -> Listing:
@@ -150,8 +156,8 @@ def paths_below(root: Path, listings: Sequence[Listing]) -> list[str]:
     above = [listing.folder.relative_to(root).as_posix() for listing in listings]
     return [
         name if folder == "." else f"{folder}/{name}"
-        for folder, (_, names, _) in zip(above, listings, strict=True)
-        for name in names
+        for folder, listing in zip(above, listings, strict=True)
+        for name in listing.names
     ]
 
 

@@ -49,14 +49,25 @@ class MappedData(DetectionData):
         self.labels = labels
         self.group = group
         self.min_area = min_area
+        self._splits: dict[str, str] = {}
 
     @abstractmethod
     def read_files(self) -> pd.DataFrame:
-        """Read the data set's box table, with an image a group if the files name none."""
+        """Read the data set's box table, with an image a group if the files name none.
+
+        A column `split` says which split each image is of, "" where the files do not tell.
+        """
+
+    def parts(self, images: pd.DataFrame) -> pd.Series[str]:
+        """Return which split each image is of, as the data set itself says."""
+        return images["image"].map(self._splits)
 
     def read(self) -> pd.DataFrame:
-        """Read the box table, name the groups and mark small boxes."""
+        """Read the box table, keep the splits, name the groups and mark small boxes."""
         table = self.read_files()
+        images = table.drop_duplicates("image")
+        self._splits = dict(zip(images["image"], images["split"].astype(str), strict=True))
+        table = table.drop(columns="split")
         return drop_small(
             table if self.group is None else regroup(table, self.group), self.min_area
         )

@@ -97,6 +97,10 @@ class Mixed(DetectionData):
             (part.root / path).as_posix() for part in self.sets.values() for path in part.unlisted()
         ]
 
+    def unused(self) -> list[Path]:
+        """Return the files in the parts' folders that nothing reads."""
+        return [file for part in self.sets.values() for file in part.unused()]
+
     def divide(self, images: pd.DataFrame) -> dict[str, list[str]]:
         """Join the parts' splits."""
         names: dict[str, list[str]] = {split: [] for split in SPLITS}

@@ -175,6 +175,10 @@ class DetectionData(LightningDataModule):
         """Return the paths of images that are not in the table because no label file lists them."""
         return []
 
+    def unused(self) -> list[Path]:
+        """Return the files in its folders that nothing reads."""
+        return []
+
     @property
     def table(self) -> pd.DataFrame:
         """The box table with the filters' marks; read when first asked for, then kept."""

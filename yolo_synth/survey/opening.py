@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolo_synth.boxes import place
-from yolo_synth.data.headers import image_size
+from yolo_synth.data.headers import read_header
 from yolo_synth.data.images import Pixels, decode
 from yolo_synth.survey.faults import Fault
 
@@ -95,13 +95,15 @@ def _open(root: Path, path: str, wanted: Size | None) -> _Result:
     if not file.is_file():
         return _Result(Fault("missing-image", path, "no such file"))
     try:
-        size = image_size(file)
+        header = read_header(file)
+        fits = wanted in (header.shown, header[:2])
+        size = wanted if wanted is not None and fits else header.shown
         pixels = decode(file, *size, place(*size, _NEEDED))
     except ValueError as error:
         what = " ".join(str(error).removeprefix(str(file)).split())
         return _Result(Fault("damaged-image", path, what))
     fault = None
-    if wanted is not None and size != wanted:
+    if wanted is not None and not fits:
         what = f"{size[0]}x{size[1]}, its labels are made for {wanted[0]}x{wanted[1]}"
         fault = Fault("wrong-size", path, what)
     return _Result(fault, thumbnail(pixels), size)
