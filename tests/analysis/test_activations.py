@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import weakref
+from collections import Counter
 
 import pytest
 import torch
@@ -20,8 +21,10 @@ from torchvision.models.detection import (
 from yolo_synth.analysis.activations import grams
 from yolo_synth.analysis.activations import plan as planning
 from yolo_synth.analysis.activations.grams import load_grams
-from yolo_synth.analysis.activations.layers import read_layers
+from yolo_synth.analysis.activations.layers import is_planned, read_layers
 from yolo_synth.analysis.activations.run import each_layer, gram_matrices, layer_names
+from yolo_synth.analysis.activations.structure import structure_of
+from yolo_synth.comparison import Probe, compare
 from yolo_synth.networks.yolov3.network import YOLOv3
 
 
@@ -498,6 +501,36 @@ def test_a_vit_and_several_forward_passes():
     for memory in (2**20, 5 * 4 * 100):
         grams = gram_matrices(network, images, layers=names, memory=memory)
         assert relative_error(grams, products(expected)) < 1e-5
+
+
+def test_our_own_network_is_read_as_its_107_layers_by_every_function():
+    """Whichever Python runs: a module's `layers` is no attribute that `isinstance` is sure to find."""
+    network, images = YOLOv3(width=0.02), pictures(8, 32, 32)
+    numbered = [f"layers.{i}" for i in range(107)]
+    assert is_planned(network)
+    assert layer_names(network, images) == numbered
+    assert gram_matrices(network, images).shape == (107, 8, 8)
+    assert [piece.layer for piece in each_layer(network, images)] == list(range(107))
+    structure = structure_of(network)
+    assert (len(structure), structure.backbone_end) == (107, 75)
+    assert Counter(structure.kinds) == {
+        "convolutional": 75,
+        "shortcut": 23,
+        "route": 4,
+        "upsample": 2,
+        "yolo": 3,
+    }
+    probe = Probe(images, [str(i) for i in range(8)], "none")
+    comparison = compare(("a", network), ("b", network), probe)
+    assert comparison.debiased.shape == comparison.biased.shape == (107, 107)
+    assert comparison.structure == structure
+
+
+def test_sources_without_layers_are_not_passed_over():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    network.sources = [(-1,)]
+    with pytest.raises(ValueError, match="Sequential has `sources` but no `layers`"):
+        layer_names(network, pictures(2, 32, 32))
 
 
 def test_a_plan_and_hooks_agree(network):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,6 @@ PIXELWISE: Final = (
 """Activations that act on each number alone."""
 
 
-@runtime_checkable
 class Planned(Protocol):
     """A network that says how its layers are joined.
 
@@ -57,6 +56,24 @@ class Planned(Protocol):
 
     layers: nn.ModuleList
     sources: Sequence[tuple[int, ...]]
+
+
+def is_planned(network: nn.Module) -> bool:
+    """Tell whether a network says how its layers are joined.
+
+    Attributes are asked for as any reader would: a module's `layers` is none that `isinstance` with a
+    protocol finds from Python 3.12 on.
+
+    Raises:
+        ValueError: If it names `sources` without the `layers` whose they are.
+    """
+    if not hasattr(network, "sources"):
+        return False
+    if not hasattr(network, "layers"):
+        raise ValueError(
+            f"{type(network).__name__} has `sources` but no `layers` whose they are: a plan takes both"
+        )
+    return True
 
 
 class Chain(NamedTuple):

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from yolo_synth.analysis.activations.breadth_first import Batch, Piece, run_breadth_first
 from yolo_synth.analysis.activations.grams import Gram, GramFolder, fingerprint, gram_bytes, share
 from yolo_synth.analysis.activations.hooks import LayerChoice, Part, catch, find_outputs, pack
-from yolo_synth.analysis.activations.layers import Planned, read_layers
+from yolo_synth.analysis.activations.layers import Planned, is_planned, read_layers
 from yolo_synth.analysis.activations.plan import (
     LEAST_GROUP,
     DoesNotFitError,
@@ -271,7 +271,7 @@ def _prepare(
         raise ValueError(f"images must be uint8 or float in 0..1, not {images.dtype}")
     if precision not in DTYPES:
         raise ValueError(f"precision must be one of {', '.join(DTYPES)}, not {precision!r}")
-    if layers is None and isinstance(network, Planned):
+    if layers is None and is_planned(network):
         return _prepare_plan(network, images, memory, DTYPES[precision], most, sums)
     chosen = named_blocks(network) if layers is None else layers
     return _prepare_hooks(network, images, chosen, memory, DTYPES[precision], most)
