@@ -8,7 +8,7 @@ import torch
 
 from yolo_synth.cli import main
 
-DATA = {"BDD100K": "bdd100k", "GTAV": "gtav"}
+DATA = {"BDD100K": "bdd100k", "GTAV": "gtav", "YOLO": "yolo"}
 
 
 def fit_arguments(scenes: Path, out: Path, data: str = "BDD100K", *options: str) -> list[str]:

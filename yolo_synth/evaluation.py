@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 import torch
@@ -12,9 +14,19 @@ from tqdm import tqdm
 
 from yolo_synth.analysis.figures.training import training_curves
 from yolo_synth.average_precision import AveragePrecision
+from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module, read_data
 from yolo_synth.devices import fastest
-from yolo_synth.runs import METRICS, Run, find_runs, test_domains
+from yolo_synth.files import Kept, digest, write_whole
+from yolo_synth.runs import BEST, METRICS, Run, find_runs, test_domains
+
+log = logging.getLogger(__name__)
+
+FORMAT: Final = 2
+"""Of kept scores; to be raised whenever a score comes to mean something else."""
+
+_OF_TRAINING: Final = ("lr", "schedule", "compiled", "backbone", "weights")
+"""Options of the model that a measurement does not depend on, once there are weights."""
 
 
 def evaluate(folder: str, batch_size: int = 16, data: str | tuple[str, ...] = ()) -> None:
@@ -40,9 +52,11 @@ def evaluate(folder: str, batch_size: int = 16, data: str | tuple[str, ...] = ()
             print(f"{run.folder}: not finished, left out")  # noqa: T201
     table = table_2(evaluation_table(finished, batch_size, data))
     print(table.to_string(float_format="{:.3f}".format))  # noqa: T201
-    table.to_csv(Path(folder) / "table_2.csv")
+    write_whole(Path(folder) / "table_2.csv", table.to_csv())
     metrics = {run.name: pd.read_csv(run.folder / METRICS) for run in finished}
-    training_curves(metrics).savefig(Path(folder) / "training.png", dpi=150)
+    curves = training_curves(metrics)
+    picture = Path(folder) / "training.png"
+    write_whole(picture, lambda file: curves.savefig(file, format="png", dpi=150))
 
 
 def evaluation_table(
@@ -51,9 +65,10 @@ def evaluation_table(
     """Return a row per run and domain: model, seed, domain, map50, map and map50 of each class."""
     domains = domain_data(finished, data)
     pairs = [(run, domain) for run in finished for domain in domains]
+    images = _TestImages(batch_size)
     rows = []
     for run, domain in tqdm(pairs, desc="evaluate", unit="test", leave=False):
-        scores = _scores(run, domain, domains[domain], batch_size)
+        scores = _scores(run, domain, domains[domain], images)
         rows.append({"model": run.model, "seed": run.seed, "domain": domain, **scores})
     return pd.DataFrame(rows)
 
@@ -96,26 +111,62 @@ def table_2(table: pd.DataFrame) -> pd.DataFrame:
     return table.pivot_table(index="model", columns=["domain", "seed"], values="map50")
 
 
-def _scores(run: Run, domain: str, data: Config, batch_size: int) -> dict[str, float]:
-    """Return the scores kept in the run folder, if they are of the same images, or compute them."""
-    path = run.folder / "test" / f"{domain}.json"
-    if path.is_file():
-        kept = json.loads(path.read_text())
-        if kept.get("data") == data:
-            scores: dict[str, float] = kept["scores"]
-            return scores
-    scores = test_scores(run, data, batch_size)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"data": data, "scores": scores}, indent=2) + "\n")
-    return scores
+class _TestImages:
+    """The test images of data configurations at the sizes that runs want, opened and digested once."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._modules: dict[str, DetectionData] = {}
+        self._digests: dict[str, str] = {}
+
+    def module(self, data: Config, size: int) -> DetectionData:
+        """Return the data module, set up."""
+        key = _key(data, size)
+        if key not in self._modules:
+            module = data_module(data, image_size=size, batch_size=self._batch_size)
+            module.prepare_data()
+            module.setup("test")
+            self._modules[key] = module
+        return self._modules[key]
+
+    def digest(self, data: Config, size: int) -> str:
+        """Digest the pictures' files, boxes and labels."""
+        key = _key(data, size)
+        if key not in self._digests:
+            self._digests[key] = self.module(data, size).dataset("test").digest()
+        return self._digests[key]
+
+
+def _key(data: Config, size: int) -> str:
+    return json.dumps([data, size], sort_keys=True, default=str)
+
+
+def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> dict[str, float]:
+    """Return the scores kept in the run folder, if they are of the same weights, pictures and labels.
+
+    Else they are measured. Where the images are not on this machine, what was kept counts, and that is
+    said.
+    """
+    measured_with = {k: v for k, v in run.config["model"].items() if k not in _OF_TRAINING}
+    weights = (run.folder / BEST).read_bytes()
+    key = digest(weights, json.dumps(measured_with, sort_keys=True), str(run.image_size))
+    place = Kept(run.folder / "test" / f"{domain}.json", key, FORMAT)
+    kept = place.read() or {}
+    if kept and not _is_here(data):
+        log.warning(
+            "%s: the %s test images are not here, so its kept scores are taken as they are",
+            *(run.folder, domain),
+        )
+    elif kept.get("images") != (there := images.digest(data, run.image_size)):
+        scores = test_scores(run, images.module(data, run.image_size))
+        kept = {"images": there, "data": data, "scores": scores}
+        place.write(kept)
+    return dict(kept["scores"])
 
 
 @torch.inference_mode()
-def test_scores(run: Run, data: Config, batch_size: int) -> dict[str, float]:
-    """Return mAP of a run's best weights on the test images of a data module's configuration."""
-    module = data_module(data, image_size=run.image_size, batch_size=batch_size)
-    module.prepare_data()
-    module.setup("test")
+def test_scores(run: Run, module: DetectionData) -> dict[str, float]:
+    """Return mAP of a run's best weights on the test images of a data module that is set up."""
     device = fastest()
     network = run.network().to(memory_format=torch.channels_last).to(device)
     model = run.config["model"]

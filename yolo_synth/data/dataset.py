@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,21 @@ class ImageDataset(Dataset[Sample]):
         """Count the boxes of each of `labels.CLASSES`."""
         counts: list[int] = np.bincount(self._labels, minlength=len(CLASSES)).tolist()
         return counts
+
+    def digest(self) -> str:
+        """Return 64 digits that tell what is served: the images' files byte by byte, boxes, labels.
+
+        Raises:
+            OSError: If a file cannot be read.
+        """
+        total = hashlib.sha256(f"{self.size} {self.resize}".encode())
+        for values in (self._paths, self._sizes, self._offsets, self._boxes, self._labels):
+            total.update(f"{values.dtype} {values.shape}".encode())
+            total.update(np.ascontiguousarray(values).tobytes())
+        for path in self._paths:
+            with (self.root / path).open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        return total.hexdigest()
 
     def picture(self, index: int) -> Picture:
         """Return an image at its size in the network input, without padding, and its boxes."""

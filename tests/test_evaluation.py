@@ -1,0 +1,112 @@
+"""Kept scores: they count as long as weights, pictures and labels are those that were measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import fit
+
+from yolo_synth import evaluation
+from yolo_synth.cli import main
+
+
+@pytest.fixture(scope="module")
+def measured(formats, tmp_path_factory) -> Path:
+    """Return a folder with YOLO data and a run on them, evaluated once."""
+    root = tmp_path_factory.mktemp("measured")
+    shutil.copytree(formats["yolo"], root / "data")
+    options = ("--data.splits=null", "--data.domain=Own", f"--data.root={root}/data")
+    fit(formats["yolo"].parent, root / "runs", "YOLO", *options)
+    assert main(["evaluate", str(root / "runs")]) == 0
+    return root
+
+
+@pytest.fixture
+def run(measured, tmp_path) -> Path:
+    """Return a run folder of the test's own."""
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
+    run = tmp_path / "runs/U-Own/0"
+    for path in (run / "config.yaml", run / "test/Own.json"):
+        path.write_text(path.read_text().replace(str(measured), str(tmp_path)))
+    return run
+
+
+def pictures(run: Path) -> list[Path]:
+    data = evaluation.data_module(json.loads((run / "test/Own.json").read_text())["data"])
+    dataset = data.dataset("test")
+    return [dataset.root / path for path in dataset._paths]
+
+
+def mend_labels(run: Path) -> None:
+    picture = pictures(run)[0]
+    label = Path(str(picture).replace("images", "labels")).with_suffix(".txt")
+    label.write_text("0 0.5 0.5 0.3 0.3\n")
+
+
+def change_a_picture(run: Path) -> None:
+    first, second = pictures(run)[:2]
+    states = first.stat()
+    first.write_bytes(second.read_bytes())
+    os.utime(first, ns=(states.st_atime_ns, states.st_mtime_ns))
+
+
+def change_a_weight(run: Path) -> None:
+    checkpoint = torch.load(run / "best.ckpt", weights_only=True)
+    checkpoint["state_dict"]["network.layers.0.conv.weight"] += 1
+    torch.save(checkpoint, run / "best.ckpt")
+
+
+def cut_the_kept_file(run: Path) -> None:
+    path = run / "test/Own.json"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def keep_as_before(run: Path) -> None:
+    """Write the file as it was when scores knew the options of the data alone."""
+    path = run / "test/Own.json"
+    data = json.loads(path.read_text())["data"]
+    path.write_text(json.dumps({"data": data, "scores": {"map50": 0.75, "map": 0.5}}))
+
+
+def count_measurements(monkeypatch) -> list[str]:
+    measured = []
+    scores = evaluation.test_scores
+
+    def counts(run, module):
+        measured.append(run.name)
+        return scores(run, module)
+
+    monkeypatch.setattr(evaluation, "test_scores", counts)
+    return measured
+
+
+@pytest.mark.parametrize(
+    "change",
+    [mend_labels, change_a_picture, change_a_weight, cut_the_kept_file, keep_as_before],
+)
+def test_a_score_is_measured_anew_when_what_it_follows_from_changes(run, change, monkeypatch):
+    measured = count_measurements(monkeypatch)
+    assert main(["evaluate", str(run.parents[1])]) == 0
+    assert not measured
+    change(run)
+    assert main(["evaluate", str(run.parents[1])]) == 0
+    assert measured == ["U-Own/0"]
+    assert json.loads((run / "test/Own.json").read_text())["scores"]["map50"] != 0.75
+
+
+def test_a_data_set_that_moved_or_is_not_here_leaves_the_score(run, tmp_path, monkeypatch, caplog):
+    measured = count_measurements(monkeypatch)
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    assert main(["evaluate", str(run.parents[1])]) == 0
+    assert (
+        "the Own test images are not here, so its kept scores are taken as they are" in caplog.text
+    )
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(f"{tmp_path}/data", f"{tmp_path}/elsewhere"))
+    assert main(["evaluate", str(run.parents[1])]) == 0
+    assert not measured
