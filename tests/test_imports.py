@@ -22,7 +22,9 @@ MAY_KNOW = {
     "files": set(),
     "claims": set(),
     "networks": {"boxes", "torch", "torchvision", "safetensors"},
-    "average_precision": {"labels", "boxes", "torch", "torchmetrics"},
+    "matching": set(),
+    "average_precision": {"labels", "boxes", "matching", "torch", "torchmetrics"},
+    "difference": {"labels", "matching", "data", "pandas", "scipy", "PIL", "msgspec", "jinja2"},
     "detector": {"labels", "boxes", "networks", "average_precision", "torch", "lightning"},
     "data": {
         *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "simplejpeg"),
@@ -52,7 +54,7 @@ MAY_KNOW = {
     "commands": {
         *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "comparison"),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
-        *("callbacks", "claims", "jsonargparse"),
+        *("callbacks", "claims", "jsonargparse", "difference"),
     },
 }
 

@@ -1,0 +1,1 @@
+"""Two lists of detections and what is really there → numbers, tables, figures and a page."""
