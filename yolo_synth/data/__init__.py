@@ -10,6 +10,12 @@ SETS: Final[Mapping[str, str]] = {
     "GTAV": "gtav",
     "COCO": "coco",
     "YOLO": "yolo",
+    "KITTI": "kitti",
+    "VOC": "voc",
+    "SOLO": "solo",
+    "Scalabel": "scalabel",
+    "VirtualKITTI2": "vkitti2",
+    "Pictures": "pictures",
     "Mixed": "mixed",
 }
 """Each data set's class, which can be had from `yolo_synth`, and its file in this room."""
