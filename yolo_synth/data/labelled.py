@@ -10,7 +10,6 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Final, NamedTuple
 
@@ -21,8 +20,10 @@ from yolo_synth.data.headers import image_size_if_known
 from yolo_synth.data.index import Content, indexed
 from yolo_synth.data.listing import MANY, Listing, in_parallel, paths_below
 from yolo_synth.data.mapped import MappedData
+from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.splits import SPLITS, group_split, random_split
 from yolo_synth.data.table import EDGES, box_table
+from yolo_synth.data.unused import unused_files
 from yolo_synth.labels import label_map
 
 log = logging.getLogger(__name__)
@@ -101,18 +102,11 @@ class LabelledData(MappedData):
         return record
 
     def read_files(self) -> pd.DataFrame:
-        """Read the box table, and keep which split each image is of."""
+        """Read the box table, with the split of each image."""
         files = self.find()
         listings = [*files.labels, *files.images, *files.others]
         read = partial(_read, self, files)
-        table = indexed(self.root, self.format.lower(), listings, self.options(), read)
-        images = table.drop_duplicates("image")
-        self._parts = dict(zip(images["image"], images["split"].astype(str), strict=True))
-        return table.drop(columns="split")
-
-    def parts(self, images: pd.DataFrame) -> pd.Series[str]:
-        """Return which split each image is of by the data set's own word."""
-        return images["image"].map(self._parts)
+        return indexed(self.root, self.format.lower(), listings, self.options(), read)
 
     def divide(self, images: pd.DataFrame) -> dict[str, list[str]]:
         """Divide as the data set does; one that does not say how, by whole groups where it has some."""
@@ -145,6 +139,11 @@ class LabelledData(MappedData):
         listed = self.labelled()
         return [path for path in paths_below(self.root, self.find().images) if path not in listed]
 
+    def unused(self) -> list[Path]:
+        """Return the files in its folders that nothing reads."""
+        files = self.find()
+        return unused_files([*files.labels, *files.images, *files.others])
+
 
 def _read(data: LabelledData, files: Files) -> Content:
     """Read all label files and put what they say into one table."""
@@ -152,7 +151,9 @@ def _read(data: LabelledData, files: Files) -> Content:
     jobs = [labels[start : start + _CHUNK] for start in range(0, len(labels), _CHUNK)]
     title = f"Reading {data.format} labels"
     job = partial(_read_labels, type(data), data.root)
-    records = list(chain.from_iterable(in_parallel(job, jobs, title, many=len(labels) > MANY)))
+    read = list(in_parallel(job, jobs, title, many=len(labels) > MANY))
+    refuse([mistake for _, mistakes in read for mistake in mistakes])
+    records = [record for records, _ in read for record in records]
     there = _by_stem(paths_below(data.root, files.images))
     found = [
         data.completed(record._replace(path=there[_stem(record.path)]))
@@ -182,8 +183,17 @@ def _read(data: LabelledData, files: Files) -> Content:
     return Content(table, summary)
 
 
-def _read_labels(kind: type[LabelledData], root: Path, files: Sequence[str]) -> list[Record]:
-    return [record for file in files for record in kind.read_label(root, file)]
+def _read_labels(
+    kind: type[LabelledData], root: Path, files: Sequence[str]
+) -> tuple[list[Record], list[str]]:
+    """Return what some files say, and what is wrong with the malformed ones."""
+    records, mistakes = [], []
+    for file in files:
+        try:
+            records += kind.read_label(root, file)
+        except ValueError as error:
+            mistakes.append(str(error))
+    return records, mistakes
 
 
 def _boxes(records: Sequence[Record]) -> pd.DataFrame:
