@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -34,6 +35,7 @@ _SHARES: Final = {"train": 0.6, "valid": 0.2, "test": 0.2}
 _HELD_OUT: Final = {"train": 0.8, "valid": 0.2}
 _TRIES: Final = 1000
 _NEAR: Final = 0.001
+_MOST_COUNTS: Final = 10_000
 
 
 def read_split(folder: str | Path, images: Collection[str] | None = None) -> dict[str, list[str]]:
@@ -127,8 +129,9 @@ def group_split(groups: Mapping[str, str], seed: int = 0) -> dict[str, list[str]
 
     Groups are dealt out in an order drawn from the seed, each to the part that is furthest from its
     share, so none stays empty. Up to 1000 orders are tried, until every part is within 0.1 % of all
-    images of its share; else the nearest one is taken. The result depends on seed, groups and names,
-    not on their order.
+    images of its share; else the nearest way there is, in which the part that is furthest off misses
+    its share by the fewest images, is searched for, exactly where groups are few. The result depends
+    on seed, groups and names, not on their order.
 
     Args:
         groups: Image name → the group that it belongs to.
@@ -230,6 +233,8 @@ def _deal(
             best, least = dealt, off
         if least <= _NEAR * len(groups):
             break
+    else:
+        best = _nearer(sizes, wanted, least, f"{seed}") or best
     names: dict[str, list[str]] = {part: [] for part in shares}
     for name in _shuffled(groups, seed):
         names[best[groups[name]]].append(name)
@@ -245,6 +250,40 @@ def _deal_once(sizes: Mapping[str, int], wanted: Mapping[str, float], key: str) 
         dealt[group] = part
         lacking[part] -= sizes[group]
     return dealt
+
+
+def _nearer(
+    sizes: Mapping[str, int], wanted: Mapping[str, float], least: float, key: str
+) -> dict[str, str]:
+    """Return the nearest dealing that misses the shares by less than `least`; empty if there is none.
+
+    Group by group, all numbers of images that the parts can have are kept, each with one way to get
+    there, if they can still be near enough at the end; of very many, the first.
+    """
+    parts = list(wanted)
+    lacking = sum(sizes.values())
+    reached: dict[tuple[int, ...], tuple[str, ...]] = {(0,) * len(parts): ()}
+    order = sorted(sizes, key=lambda group: (-sizes[group], _rank(key, group)))
+    for group in order:
+        lacking -= sizes[group]
+        following: dict[tuple[int, ...], tuple[str, ...]] = {}
+        for counts, dealt in reached.items():
+            for number, part in enumerate(parts):
+                more = counts[number] + sizes[group]
+                after = (*counts[:number], more, *counts[number + 1 :])
+                if more < wanted[part] + least and all(
+                    count + lacking > max(0, wanted[name] - least)
+                    for count, name in zip(after, parts, strict=True)
+                ):
+                    following.setdefault(after, (*dealt, part))
+        reached = dict(islice(following.items(), _MOST_COUNTS))
+    if not reached:
+        return {}
+
+    def off(counts: tuple[int, ...]) -> float:
+        return max(abs(count - wanted[part]) for count, part in zip(counts, parts, strict=True))
+
+    return dict(zip(order, reached[min(reached, key=off)], strict=True))
 
 
 def _shuffled(names: Mapping[str, str] | pd.Series[str], seed: int) -> list[str]:
