@@ -2,17 +2,26 @@
 # but Python 3.11 or newer with venv, and make.
 
 PYTHON ?= python3
-VENV := .venv
+VERSION := $(shell $(PYTHON) -c 'import sys; print(*sys.version_info[:2], sep=".")')
+# .venv is of the Python that made it; another one gets an environment beside it.
+VENV := $(if $(filter-out $(VERSION),$(shell test ! -x .venv/bin/python || .venv/bin/python -c 'import sys; print(*sys.version_info[:2], sep=".")')),.venv-$(VERSION),.venv)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint types browser format bench clean
+.PHONY: demo test fuzz lint types browser format bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/yolo-synth demo
 
 test: lint types browser
+	@$(BIN)/python -c 'import sys; print("tests on Python", sys.version.split()[0], "in $(VENV)")'
 	$(BIN)/python -m pytest -q -n 2
+
+# The suite's properties of parsers, 10,000 new cases each; SEED=N draws those of before.
+SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+fuzz: $(INSTALLED)
+	@echo "seed $(SEED): make fuzz SEED=$(SEED) draws the same"
+	$(BIN)/python -m pytest -q -n 2 -m fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
 
 # The report's page is tested in a real browser. Where there is none and Debian's packages can be
 # installed, they are; elsewhere those tests are skipped and say so.
@@ -45,4 +54,4 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/evaluation.py
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf .venv .venv-3.* demo

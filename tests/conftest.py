@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # figures are those of the processor on every machine
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ["WANDB_ERROR_REPORTING"] = "false"
 torch.set_num_threads(1)  # the suite runs in two processes
+
+_COMMON = settings(
+    deadline=timedelta(seconds=60),  # a hang is an error; a busy machine is none
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    database=None,
+)
+# The suite draws the same cases on every machine; `make fuzz` draws others, and more.
+settings.register_profile("suite", _COMMON, max_examples=120, derandomize=True)
+settings.register_profile("fuzz", _COMMON, max_examples=10_000, print_blob=True)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

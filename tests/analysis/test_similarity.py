@@ -93,7 +93,7 @@ def test_u_centering_makes_the_independence_criterion_unbiased():
     assert estimates.mean().item() == pytest.approx(mixing.square().sum().item(), rel=0.02)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**32 - 1),
     scale=st.floats(1e-3, 1e3),

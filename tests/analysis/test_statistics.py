@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from yolo_synth.analysis.activations import statistics
@@ -27,7 +27,6 @@ def expected(values):
     return values.mean(), np.median(values), values.std(), values.min(), values.max()
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(finite, min_size=1, max_size=7), min_size=1, max_size=5))
 def test_any_values_in_any_chunks(chunks):
     tensors = [torch.tensor(chunk, dtype=torch.float32) for chunk in chunks]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -193,9 +193,7 @@ files = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@pytest.mark.fuzz
 @given(files.map(lambda values: json.dumps(values).encode()) | st.binary(max_size=30))
 def test_any_file_gives_a_table_or_a_value_error(root, values):
     file = write(root, values)

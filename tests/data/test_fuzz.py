@@ -6,11 +6,10 @@ import copy
 import csv
 import io
 import json
-from datetime import timedelta
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -18,13 +17,6 @@ from yolo_synth.data import bdd100k, gtav
 from yolo_synth.data.bdd100k_labels import BDD100K_LABELS
 from yolo_synth.data.gtav_boxes import GTAV_CLASSES
 from yolo_synth.data.table import COLUMNS, REASONS
-
-quick = settings(
-    max_examples=120,
-    derandomize=True,
-    deadline=timedelta(seconds=5),  # a hang is an error; the machine may be busy
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +30,9 @@ def gtav_root(tmp_path_factory):
             f"24,{900 + number},1,2,3,4" + ",0" * 22
         )
     return root
+
+
+pytestmark = pytest.mark.fuzz
 
 
 @pytest.fixture(scope="module", params=["file of a part", "file of an image"])
@@ -106,7 +101,6 @@ csv_texts = st.one_of(
 )
 
 
-@quick
 @given(csv_texts, st.sampled_from(["auto", "class,instance", "instance,class"]))
 @example(b"24,1,0,0,9,9" + b",0" * 22 + b"\x00", "auto")
 @example(b",".join([b"1" * 200_000] * 28), "class,instance")  # beyond a block of the fast reader
@@ -124,7 +118,6 @@ rows = st.lists(
 )
 
 
-@quick
 @given(rows, st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_a_box_file_is_read_as_the_csv_module_reads_it(gtav_root, boxes, end, closed):
     stream = io.StringIO()
@@ -206,7 +199,6 @@ json_texts = st.one_of(
 )
 
 
-@quick
 @given(json_texts)
 @example(b"[" * 50_000)
 @example(b'{"a":' * 50_000)
@@ -232,7 +224,6 @@ frames = st.fixed_dictionaries(
 )
 
 
-@quick
 @given(st.lists(frames, min_size=1, max_size=2, unique_by=lambda frame: frame["name"]))
 def test_a_label_file_is_read_as_the_json_module_reads_it(tmp_path_factory, gtav_root, said):
     root = gtav_root.parent / "bdd100k_exact"

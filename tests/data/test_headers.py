@@ -122,6 +122,7 @@ def test_a_picture_of_any_form_that_is_cut_off_is_named(tmp_path, form, kept, ca
         decode(path, 64, 48, place(64, 48, 64))
 
 
+@pytest.mark.fuzz
 @given(
     form=st.sampled_from(sorted(PICTURES)),
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.binary(min_size=1, max_size=8)), max_size=4),

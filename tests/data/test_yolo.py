@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -117,9 +117,7 @@ yaml_texts = st.sampled_from(
 ) | st.binary(max_size=12).map(lambda text: b"names: " + text)  # fmt: skip
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@pytest.mark.fuzz
 @given(texts, yaml_texts)
 def test_any_files_give_a_table_or_a_value_error(root, text, yaml_text):
     (root / "labels/train/x/a.txt").write_bytes(text)
