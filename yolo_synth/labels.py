@@ -50,6 +50,15 @@ def label_map(
     stray = [category for category in given if category not in {*declared, OTHERS}]
     if OTHERS in given and stray:
         raise ValueError(f"data.labels: {stray[0]!r} is no category of {where}, which has {listed}")
+    if OTHERS in given:
+        for category in declared:
+            alike = category.strip().lower()
+            if category not in names and alike in CLASSES:
+                raise ValueError(
+                    f"{where} has a category {category!r}, which is no name of a class (they are written "
+                    f'{", ".join(CLASSES)}), and "*" would leave it out: say in data.labels '
+                    f"{category}: {alike}, or {category}: null"
+                )
     unknown = [category for category in used if category not in names]
     if OTHERS not in given and unknown:
         raise ValueError(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,12 +141,13 @@ def swap(values, key, number, **changes):
         (b'{"images": []}', "missing required field `annotations`"),
         (b"\xff\xfe{}", "instances_train2017.json: "),
         (b'{"images": ' + b"[" * 100_000, "instances_train2017.json: "),
-        (swap(TRAIN, "annotations", 1, bbox=[1, 2, 3]), r"\$.annotations\[1\].bbox"),
+        (swap(TRAIN, "annotations", 1, bbox=[1, 2, 3]), r"annotation 1: bbox: Expected .*4, got 3"),
         (swap(TRAIN, "annotations", 1, image_id=99), "annotation 1: no image has the id 99"),
         (swap(TRAIN, "annotations", 1, category_id=99), "annotation 1: no category has the id 99"),
         (swap(TRAIN, "annotations", 0, bbox=[1e300, 0, 1e308, 1]), r"annotation 0: .*1e\+300.* are no box"),
         (swap(TRAIN, "images", 1, id=11), "image 1: another one has the id 11"),
-        (swap(TRAIN, "images", 1, width=0), r"\$.images\[1\].width"),
+        (swap(TRAIN, "images", 1, width=-3), "image 1: -3 is no width or height in pixels"),
+        (swap(TRAIN, "images", 1, width="wide"), "image 1: 'wide' is no width"),
         (swap(TRAIN, "images", 0, file_name="../../secret.png"), "'../../secret.png' is not the path"),
         (swap(TRAIN, "images", 1, file_name="/etc/passwd"), "'/etc/passwd' is not the path"),
         (swap(TRAIN, "images", 1, file_name="C:\\a.png"), "is not the path"),
@@ -206,3 +209,74 @@ def test_any_file_gives_a_table_or_a_value_error(root, values):
     else:
         assert len(table)
         assert file.is_file()
+
+
+STRAY = {
+    "no number": {"annotations": {"area": float("nan")}},
+    "no finite number": {"annotations": {"area": float("-inf")}},
+    "sides as fractions": {"images": {"width": 64.0, "height": 36.0}},
+    "sides that are not known": {"images": {"width": 0, "height": None}},
+    "a crowd that is null": {"annotations": {"iscrowd": None}},
+    "numbers as fractions": {"annotations": {"category_id": 7.0, "iscrowd": 0.0}},
+    "foreign attributes": {"images": {"scene": None, "weather": {"a": 1}, "timeofday": [2]}},
+    "a name from here": {"images": {"file_name": "./town/b.png"}},
+    "images by text": {"annotations": {"image_id": "12"}},
+}
+
+
+@pytest.mark.parametrize("kind", STRAY)
+def test_fields_that_are_not_needed_cannot_refuse_a_file(root, kind):
+    write(root, TRAIN)
+    plain = read_coco(root, labels=LABELS)
+    values = json.loads(json.dumps(TRAIN))
+    for field, changes in STRAY[kind].items():
+        values[field][field == "images"].update(changes)
+    write(root, values)
+    pd.testing.assert_frame_equal(read_coco(root, labels=LABELS), plain)
+
+
+def test_groups_may_be_numbers(root):
+    write(root, swap(TRAIN, "images", 0, group=3))
+    assert "3" in set(read_coco(root, labels=LABELS)["group"])
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(root):
+    values = swap(TRAIN, "annotations", 0, bbox=[1, 2, 3])
+    values = swap(values, "annotations", 1, image_id=99, bbox=[1, 2, 3, 4])
+    values = swap(values, "images", 1, file_name="../a.png")
+    write(root, values)
+    with pytest.raises(ValueError, match=r"\(and 2 more; yolo-synth data check") as error:
+        read_coco(root, labels=LABELS)
+    places = [line.rpartition("json ")[2] for line in error.value.lines]
+    assert [place.partition(":")[0] for place in places] == [
+        "annotation 0",
+        "image 1",
+        "annotation 1",
+    ]
+
+
+def test_one_image_in_the_files_of_two_parts_is_named(root):
+    (root / "train2017").rename(root / "images")
+    write(root, TRAIN, "val")
+    with pytest.raises(
+        ValueError, match=r"train2017\.json and .*val2017\.json both list images/town"
+    ):
+        read_coco(root, labels=LABELS)
+
+
+@pytest.mark.parametrize(("width", "height"), [(36, 64), (64, 36)])
+def test_sizes_in_the_file_tell_which_frame_of_a_turned_picture_is_meant(root, width, height):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.zeros((36, 64, 3), np.uint8)
+    stored[10:20, 40:60] = 255
+    Image.fromarray(stored).save(root / "train2017/town/a.png", exif=exif)
+    box = [40, 10, 20, 10] if width == 64 else [36 - 20, 40, 10, 20]
+    values = swap(TRAIN, "images", 0, width=width, height=height)
+    values["annotations"] = [{"image_id": 11, "category_id": 3, "bbox": box}]
+    write(root, values)
+    data = COCO(root, labels=LABELS, image_size=64, split_by="image")
+    sample = data._images(["train2017/town/a.png"], 64)[0]
+    x1, y1, x2, y2 = sample[1]["boxes"][0].round().int().tolist()
+    assert (sample[0][:, y1:y2, x1:x2] > 250).all()
+    assert (sample[0] > 200).sum() == 3 * (y2 - y1) * (x2 - x1)

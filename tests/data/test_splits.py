@@ -10,7 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from yolo_synth.data.conditions import check_where, select
-from yolo_synth.data.splits import Shared, group_split, part_of, part_split, regroup, shared_groups
+from yolo_synth.data.splits import (
+    Shared,
+    group_split,
+    part_of,
+    part_split,
+    read_split,
+    regroup,
+    shared_groups,
+)
 
 PARTS = ("train", "valid", "test")
 
@@ -192,3 +200,25 @@ def test_groups_are_found_in_paths():
     ):
         with pytest.raises(ValueError, match=message):
             regroup(table, pattern)
+
+
+def test_all_mistakes_of_the_lists_are_told_at_once(tmp_path):
+    (tmp_path / "train.txt").write_text("a.jpg\n../b.jpg\na.jpg\ngone.jpg\n")
+    (tmp_path / "valid.txt").write_text("\n")
+    (tmp_path / "test.txt").write_text("c.jpg\na.jpg\n")
+    with pytest.raises(ValueError, match=r"\(and 4 more; ") as error:
+        read_split(tmp_path, {"a.jpg", "c.jpg"})
+    assert [line.removeprefix(f"{tmp_path}/")[:15] for line in error.value.lines] == [
+        "train.txt line ",
+        "train.txt line ",
+        "train.txt line ",
+        "valid.txt names",
+        "test.txt line 2",
+    ]
+
+
+def test_lists_may_be_written_from_here_and_begin_with_a_mark(tmp_path):
+    for part, name in (("train", "a"), ("valid", "b"), ("test", "c")):
+        (tmp_path / f"{part}.txt").write_text(f"\ufeff./images/{name}.jpg\n", encoding="utf-8")
+    known = {f"images/{name}.jpg" for name in "abc"}
+    assert read_split(tmp_path, known)["valid"] == ["images/b.jpg"]

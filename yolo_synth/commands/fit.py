@@ -27,6 +27,7 @@ from yolo_synth.commands import PROGRAM
 from yolo_synth.commands.predictions import write_predictions
 from yolo_synth.commands.resuming import run_of_before
 from yolo_synth.data.module import DetectionData
+from yolo_synth.data.summary import refuse_boxless
 from yolo_synth.detector import Detector, load_checkpoint, read_checkpoint
 from yolo_synth.networks.contract import check_side
 
@@ -215,7 +216,7 @@ class TrainingCLI(LightningCLI):
     def before_fit(self) -> None:
         """Read what the run needs before anything is written: bad input leaves nothing behind."""
         self._see_that_the_network_fits()
-        self.datamodule.names("train")
+        refuse_boxless(self.datamodule)
         self.datamodule.skip_unreadable()
         self.config_init["fit"].freezing.check(self.model.network)
         self.config_init["fit"].similarity.prepare(self.datamodule, self.model.network)

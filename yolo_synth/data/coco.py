@@ -7,7 +7,7 @@ upper edge, width and height in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -37,6 +37,7 @@ from yolo_synth.data.listing import (
     paths_below,
 )
 from yolo_synth.data.mapped import MappedData
+from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.splits import PARTS
 from yolo_synth.data.table import box_table
 from yolo_synth.data.unused import unused_files
@@ -127,9 +128,11 @@ def coco_entries(
     there = frozenset(paths_below(root, files.images))
     found: dict[str, str] = {}
     for part, file in files.parts:
-        entries = decode_coco(file, CocoImages).images
+        entries = decode_coco(file, CocoImages)[0].images
         above = _above(root, images, part, entries, file, there)
         for number, entry in enumerate(entries):
+            if entry is None:
+                continue
             found[f"{above}{entry.file_name}"] = f"{file} image {number}"
     return found
 
@@ -143,10 +146,15 @@ def unlisted_images(
     """
     root = Path(root)
     listed = coco_entries(root, annotations, images)
-    folders = {path.rpartition("/")[0] for path in listed}
-    there = paths_below(root, _find(root, annotations, images).images)
+    return _unlisted(paths_below(root, _find(root, annotations, images).images), listed)
+
+
+def _unlisted(there: Iterable[str], listed: Iterable[str]) -> list[str]:
+    """Return the images that are not listed, of the folders of which others are."""
+    known = set(listed)
+    folders = {path.rpartition("/")[0] for path in known}
     return sorted(
-        path for path in there if path not in listed and path.rpartition("/")[0] in folders
+        path for path in there if path not in known and path.rpartition("/")[0] in folders
     )
 
 
@@ -165,9 +173,10 @@ def _read(root: Path, files: _Files, images: str | None, labels: dict[str, str |
     there = frozenset(paths_below(root, files.images))
     found: list[Found] = []
     for part, file in files.parts:
-        content = decode_coco(file, CocoFile)
-        above = _above(root, images, part, content.images, file, there)
-        found.append(collect_coco(content, file, part, above, there))
+        decoded = decode_coco(file, CocoFile)
+        above = _above(root, images, part, decoded[0].images, file, there)
+        found.append(collect_coco(decoded, file, part, above, there))
+    refuse([*(line for one in found for line in one.mistakes), *_listed_twice(files, found)])
     starts = np.cumsum([0, *(len(one.images) for one in found)])
     for start, one in zip(starts, found, strict=False):
         one.boxes["row"] += start
@@ -182,9 +191,25 @@ def _read(root: Path, files: _Files, images: str | None, labels: dict[str, str |
     table["split"] = table["image"].map(splits).astype("category")
     summary = (
         f"COCO files in {root}: {len(entries)} images, {len(boxes)} boxes; "
-        f"{sum(one.absent for one in found)} entries have no image and are left out"
+        f"{sum(one.absent for one in found)} entries have no image and are left out, "
+        f"{len(_unlisted(there, entries['path']))} images in the same folders have no entry"
     )
     return Content(table, summary)
+
+
+def _listed_twice(files: _Files, found: Sequence[Found]) -> list[str]:
+    """Return a line for each image that two files list: whose it is cannot be told."""
+    first: dict[str, Path] = {}
+    lines = []
+    for (_, file), one in zip(files.parts, found, strict=True):
+        for path in one.images["path"]:
+            other = first.setdefault(path, file)
+            if other != file:
+                lines.append(
+                    f"{other} and {file} both list {path}: take it out of one, or give each part's "
+                    "images a folder of their own"
+                )
+    return lines
 
 
 def _with_sizes(root: Path, images: pd.DataFrame) -> pd.DataFrame:
@@ -226,13 +251,14 @@ def _above(
     root: Path,
     images: str | None,
     part: str,
-    entries: list[CocoImage],
+    entries: list[CocoImage | None],
     file: Path,
     there: Collection[str],
 ) -> str:
     """Return what the file names of a JSON file follow: the folder below the root and a slash, or "".
 
-    It is the first that holds an image of the file. Images that are there are given by their paths.
+    It is the one that holds most of the file's images, of equals the first. Images that are there are
+    given by their paths.
     """
     if images is None:
         patterns = [pattern for pattern in _FOLDERS if part or PART not in pattern]
@@ -241,12 +267,12 @@ def _above(
         patterns = [images]
     names = [pattern.replace(PART, part) for pattern in patterns]
     above = ["" if name == "." else f"{name}/" for name in names]
-    for entry in entries[:100]:  # of a sample of the data set the first ones may be missing
-        check_path(entry.file_name, str(file))
-        for folder in above:
-            if f"{folder}{entry.file_name}" in there:
-                return folder
-    sample = entries[0].file_name if entries else "any, since it lists none"
+    listed = [entry.file_name for entry in entries if entry is not None]
+    # Of a sample of the data set the first ones may be missing.
+    held = [sum(f"{folder}{name}" in there for name in listed[:1000]) for folder in above]
+    if max(held):
+        return above[held.index(max(held))]
+    sample = listed[0] if listed else "any, since it lists none"
     raise FileNotFoundError(
         f"no image of {file} found, such as {sample}: looked in {', '.join(names)} below {root} for "
         f"files that end in {', '.join(IMAGES)}; name the folder by data.images"

@@ -1,12 +1,17 @@
-"""COCO's JSON files: how they are decoded, and what they say of the images that are there."""
+"""COCO's JSON files: how they are decoded, and what they say of the images that are there.
+
+What is not used cannot refuse a file, and all mistakes of a file are told together.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import mmap
 from array import array
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,10 +22,15 @@ from yolo_synth.data.listing import IMAGES, check_path
 from yolo_synth.data.splits import PARTS
 from yolo_synth.data.table import EDGES
 
-_MAX_EDGE: Final = 1e9
 CROWD: Final = " (crowd)"
-_Side = Annotated[int, msgspec.Meta(gt=0, lt=1 << 20)]
-_Key = int | str
+"""What is put behind the category of a box that is marked as a crowd."""
+
+_MAX_EDGE: Final = 1e9
+_MAX_SIDE: Final = 1 << 20
+
+_Key = int | str | float | None
+
+log = logging.getLogger(__name__)
 
 
 # What is not named in these types, segmentations above all, is never built.
@@ -29,19 +39,19 @@ class CocoImage(msgspec.Struct, gc=False):
 
     id: _Key
     file_name: str
-    width: _Side | None = None
-    height: _Side | None = None
-    group: str = ""
-    weather: str = ""
-    scene: str = ""
-    timeofday: str = ""
+    width: Any = None
+    height: Any = None
+    group: Any = ""
+    weather: Any = ""
+    scene: Any = ""
+    timeofday: Any = ""
 
 
 class _Annotation(msgspec.Struct, gc=False):
     image_id: _Key
     category_id: _Key
     bbox: tuple[float, float, float, float]
-    iscrowd: int | bool = 0
+    iscrowd: int | float | bool | None = 0
 
 
 class _Category(msgspec.Struct, gc=False):
@@ -50,19 +60,21 @@ class _Category(msgspec.Struct, gc=False):
 
 
 class CocoImages(msgspec.Struct):
-    """A file of which only the images are looked at."""
+    """A file of which only the images are looked at; an entry that is malformed is None."""
 
-    images: list[CocoImage]
+    images: list[CocoImage | None]
 
 
 class CocoFile(CocoImages):
     """A whole file."""
 
-    annotations: list[_Annotation]
-    categories: list[_Category]
+    annotations: list[_Annotation | None]
+    categories: list[_Category | None]
 
 
 _T = TypeVar("_T", bound=CocoImages)
+_KINDS: Final = {"images": CocoImage, "annotations": _Annotation, "categories": _Category}
+_ONE: Final = {"images": "image", "annotations": "annotation", "categories": "category"}
 
 
 class Found(NamedTuple):
@@ -73,73 +85,162 @@ class Found(NamedTuple):
         boxes: One row a box of these images.
         absent: Number of images whose file is missing.
         categories: Names of all categories that are declared.
+        mistakes: What is wrong with the file, a line each.
     """
 
     images: pd.DataFrame
     boxes: pd.DataFrame
     absent: int
     categories: list[str]
+    mistakes: list[str]
 
 
-def decode_coco(file: Path, kind: type[_T]) -> _T:
-    """Decode a file into one of the types above."""
+def decode_coco(file: Path, kind: type[_T]) -> tuple[_T, list[str]]:
+    """Decode a file into one of the types above; return it, and what is wrong with its entries.
+
+    Raises:
+        ValueError: If it is not a COCO file at all.
+    """
     with file.open("rb") as stream:
         if file.stat().st_size == 0:
             raise ValueError(f"{file} is empty")
         text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    mistakes: list[str] = []
     try:
-        return msgspec.json.decode(text, type=kind)
+        content = msgspec.json.decode(text, type=kind)
+        if any(None in getattr(content, field) for field in kind.__struct_fields__):
+            content, mistakes = _decode_each(file, text, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{file}: {error}; is this a COCO file?") from error
+        try:
+            content, mistakes = _decode_each(file, text, kind)
+        except (ValueError, RecursionError):
+            raise ValueError(f"{file}: {error}; is this a COCO file?") from error
+    for entry in content.images:
+        while entry is not None and entry.file_name.startswith("./"):
+            entry.file_name = entry.file_name[2:]
+    return content, mistakes
+
+
+def _decode_each(file: Path, text: mmap.mmap, kind: type[_T]) -> tuple[_T, list[str]]:
+    """Decode a file entry by entry, to name those that are malformed."""
+    try:
+        whole = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        whole = json.loads(text[:])  # which takes NaN and Infinity, as Python's programs write them
+        if kind is CocoFile:
+            log.warning("%s is read although it holds NaN or Infinity: %s", file, error)
+    if not isinstance(whole, dict):
+        raise ValueError(f"{file}: no COCO file")
+    lists: dict[str, list[Any]] = {}
+    mistakes = []
+    for field in kind.__struct_fields__:
+        if not isinstance(whole.get(field), list):
+            raise ValueError(f"{file}: has no {field}")
+        lists[field] = []
+        for number, entry in enumerate(whole[field]):
+            try:
+                lists[field].append(msgspec.convert(entry, _KINDS[field]))
+            except msgspec.ValidationError as error:
+                lists[field].append(None)
+                what, _, where = str(error).partition(" - at `$.")
+                at = f"{where.rstrip('`')}: " if where else ""
+                mistakes.append(f"{file} {_ONE[field]} {number}: {at}{what}")
+    return kind(**lists), mistakes
 
 
 def collect_coco(
-    content: CocoFile, file: Path, part: str, above: str, there: Collection[str]
+    decoded: tuple[CocoFile, list[str]], file: Path, part: str, above: str, there: Collection[str]
 ) -> Found:
     """Gather what a decoded file says of the images that are there."""
+    content, mistakes = decoded
+    mistakes = list(mistakes)
     rows: dict[_Key, int | None] = {}
     entries: list[tuple[str | int, ...]] = []
     for number, entry in enumerate(content.images):
-        check_path(entry.file_name, f"{file} image {number}")
-        if entry.id in rows:
-            raise ValueError(f"{file} image {number}: another one has the id {entry.id!r} already")
-        if not entry.file_name.lower().endswith(IMAGES):
-            raise ValueError(
-                f"{file} image {number}: {entry.file_name!r} does not end in {', '.join(IMAGES)}; "
-                "convert the image, or take it out of the file"
-            )
+        if entry is None:
+            continue
+        wrong = _what_is_wrong(entry)
+        key = _plain(entry.id)
+        if key in rows:
+            wrong = f"another one has the id {entry.id!r} already"
+        if wrong:
+            mistakes.append(f"{file} image {number}: {wrong}")
         path = f"{above}{entry.file_name}"
-        is_there = path in there
-        rows[entry.id] = len(entries) if is_there else None
+        is_there = path in there and not wrong
+        rows[key] = len(entries) if is_there else None
         if is_there:
             entries.append(_row(entry, path, PARTS.get(part, "")))
-    names = {category.id: category.name for category in content.categories}
+    names = {_plain(one.id): one.name for one in content.categories if one is not None}
     of_row, edges, kinds = array("q"), array("d"), []
     for number, box in enumerate(content.annotations):
-        for what, key, known in (
-            ("image", box.image_id, rows),
-            ("category", box.category_id, names),
-        ):
-            if key not in known:
-                raise ValueError(f"{file} annotation {number}: no {what} has the id {key!r}")
+        if box is None:
+            continue
         left, top, width, height = box.bbox
-        if not abs(left) + abs(top) + abs(width) + abs(height) < _MAX_EDGE:
-            raise ValueError(f"{file} annotation {number}: {box.bbox} are no box in pixels")
-        row = rows[box.image_id]
+        image, category = _plain(box.image_id), _plain(box.category_id)
+        wrong = ""
+        if image not in rows:
+            wrong = f"no image has the id {box.image_id!r}"
+        elif category not in names:
+            wrong = f"no category has the id {box.category_id!r}"
+        elif not abs(left) + abs(top) + abs(width) + abs(height) < _MAX_EDGE:
+            wrong = f"{box.bbox} are no box in pixels"
+        if wrong:
+            mistakes.append(f"{file} annotation {number}: {wrong}")
+            continue
+        row = rows[image]
         if row is not None:
             of_row.append(row)
             edges.extend((left, top, left + width, top + height))
-            kinds.append(names[box.category_id] + (CROWD if box.iscrowd else ""))
+            kinds.append(names[category] + (CROWD if box.iscrowd else ""))
     boxes = pd.DataFrame(np.frombuffer(edges).reshape(-1, 4), columns=EDGES)
     boxes["row"] = np.frombuffer(of_row, np.int64)
     boxes["category"] = pd.Series(kinds, dtype="str")
     boxes["instance"] = -1
     columns = ["image", "path", "width", "height", *ATTRIBUTES, "split"]
     absent = len(rows) - len(entries)
-    return Found(pd.DataFrame(entries, columns=columns), boxes, absent, list(names.values()))
+    table = pd.DataFrame(entries, columns=columns)
+    return Found(table, boxes, absent, list(names.values()), mistakes)
+
+
+def _plain(key: _Key) -> _Key:
+    """Return a key as it is compared: 1, 1.0 and "1" are one."""
+    if isinstance(key, str):
+        return int(key) if key.isdecimal() and key.isascii() and len(key) < 20 else key
+    return int(key) if isinstance(key, float) and key.is_integer() else key
+
+
+def _what_is_wrong(entry: CocoImage) -> str:
+    """Say what is wrong with an entry of `images`, "" if nothing is."""
+    try:
+        check_path(entry.file_name, "file_name")
+        _side(entry.width)
+        _side(entry.height)
+    except ValueError as error:
+        return str(error)
+    if not entry.file_name.lower().endswith(IMAGES):
+        return (
+            f"{entry.file_name!r} does not end in {', '.join(IMAGES)}; convert the image, or take it "
+            "out of the file"
+        )
+    return ""
+
+
+def _side(value: object) -> int:
+    """Return a side in pixels, 0 where none is said; it is read from the image then."""
+    if value is None or value == 0:
+        return 0
+    whole = isinstance(value, int | float) and value == value and 0 < value < _MAX_SIDE
+    if not whole or not float(value).is_integer():  # type: ignore[arg-type]  # it is a number
+        raise ValueError(f"{value!r} is no width or height in pixels")
+    return int(value)  # type: ignore[call-overload,no-any-return]  # it is a number
 
 
 def _row(entry: CocoImage, path: str, split: str) -> tuple[str | int, ...]:
-    size = (entry.width or 0, entry.height or 0)
-    conditions = (entry.weather, entry.scene, entry.timeofday)
-    return (path, path, *size, *conditions, entry.group or path, split)
+    size = (_side(entry.width), _side(entry.height))
+    conditions = (_text(entry.weather), _text(entry.scene), _text(entry.timeofday))
+    return (path, path, *size, *conditions, _text(entry.group) or path, split)
+
+
+def _text(value: object) -> str:
+    """Return an attribute; what other programs keep under its name counts if it is text or a number."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""

@@ -10,7 +10,6 @@ number of workers or ranks or on whether the run was interrupted.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,6 @@ from yolo_synth.data.conditions import Where, check_where, select
 from yolo_synth.data.dataset import Batch, ImageDataset, TrainSampler, in_order, loader
 from yolo_synth.data.headers import image_size
 from yolo_synth.data.images import Augmentation, Sample
-from yolo_synth.data.listing import cores
 from yolo_synth.data.splits import (
     SPLITS,
     group_split,
@@ -40,7 +38,8 @@ from yolo_synth.data.splits import (
     random_split,
     read_split,
 )
-from yolo_synth.data.summary import log_counts
+from yolo_synth.data.summary import log_counts, refuse_boxless
+from yolo_synth.data.trainer import dtype_of, epoch_of, global_seed, replicas, workers_of
 from yolo_synth.data.unreadable import log_unreadable
 
 SplitBy = Literal["image", "group", "part"]
@@ -266,22 +265,16 @@ class DetectionData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return the training images, shuffled anew in every epoch."""
-        sampler = self.train_sampler(*self._replicas(), _global_seed())
+        refuse_boxless(self)
+        sampler = self.train_sampler(*replicas(self.trainer), global_seed())
         # Workers fetch the first batches before Lightning tells the sampler the first epoch, which
         # is not 0 in a training that goes on; later epochs it tells in time.
-        sampler.set_epoch(max(self._first_epoch, self._epoch()))
+        sampler.set_epoch(max(self._first_epoch, epoch_of(self.trainer)))
         return self._loader(self.dataset("train"), sampler)
-
-    def _epoch(self) -> int:
-        """Return the epoch under way, or between two the next; 0 before a checkpoint is read."""
-        if self.trainer is None:
-            return 0
-        progress: Any = self.trainer.fit_loop.epoch_progress.current
-        return int(progress.processed)
 
     def state_dict(self) -> dict[str, int]:
         """Return what a checkpoint keeps: the epoch that a training goes on with."""
-        return {"epoch": self._epoch()}
+        return {"epoch": epoch_of(self.trainer)}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Begin with the epoch of a checkpoint, which is read before any image is fetched."""
@@ -306,10 +299,7 @@ class DetectionData(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make the images float in 0..1, in the network's precision, on the device."""
         images, targets = batch
-        dtype: Any = torch.float32
-        if self.trainer is not None and self.trainer.lightning_module is not None:
-            dtype = self.trainer.lightning_module.dtype
-        return images.to(dtype).div_(255), targets
+        return images.to(dtype_of(self.trainer)).div_(255), targets
 
     def probe(self, split: str, n: int, size: int, seed: int = 0) -> tuple[Tensor, list[str]]:
         """Draw images for an analysis, decoded and resized as in training, without augmentation.
@@ -344,15 +334,9 @@ class DetectionData(LightningDataModule):
         table = self.table.drop_duplicates("image").set_index("image")
         return [str(group) for group in table["group"].loc[list(names)]]
 
-    def _replicas(self) -> tuple[int, int]:
-        """Return the number of processes that train together, and this one's rank."""
-        if self.trainer is None:
-            return 1, 0
-        return self.trainer.world_size, self.trainer.global_rank
-
     def _in_order(self, split: str) -> DataLoader[Sample]:
         dataset = self.dataset(split)
-        return self._loader(dataset, in_order(dataset, *self._replicas(), split))
+        return self._loader(dataset, in_order(dataset, *replicas(self.trainer), split))
 
     def _loader(
         self, dataset: ImageDataset, sampler: DistributedSampler[Any]
@@ -360,17 +344,9 @@ class DetectionData(LightningDataModule):
         return loader(dataset, sampler, self.batch_size, self._workers())
 
     def _workers(self) -> int:
-        if self.num_workers is not None:
-            return self.num_workers
-        devices = 1 if self.trainer is None else max(1, self.trainer.num_devices)
-        return max(1, cores() // devices)
+        return workers_of(self.trainer) if self.num_workers is None else self.num_workers
 
     @rank_zero_only
     def log_counts(self) -> None:
         """Log how many images and boxes each split has, and what was left out."""
         log_counts(self)
-
-
-def _global_seed() -> int:
-    """Return the run's seed, as Lightning's `seed_everything` leaves it; 0 if it was not called."""
-    return int(os.environ.get("PL_GLOBAL_SEED", "0"))

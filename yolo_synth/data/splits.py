@@ -18,7 +18,8 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
-from yolo_synth.data.listing import check_name
+from yolo_synth.data.listing import check_name, check_path
+from yolo_synth.data.mistakes import refuse
 
 SPLITS: Final = ("train", "valid", "test")
 """Names of the three parts; a list file is called `train.txt`, `valid.txt` or `test.txt`."""
@@ -64,28 +65,45 @@ def read_split(folder: str | Path, images: Collection[str] | None = None) -> dic
         )
     known = None if images is None else frozenset(images)
     seen: dict[str, str] = {}
-    return {name: _read_list(folder / f"{name}.txt", known, seen) for name in SPLITS}
+    mistakes: list[str] = []
+    lists = {name: _read_list(folder / f"{name}.txt", known, seen, mistakes) for name in SPLITS}
+    refuse(mistakes)
+    return lists
 
 
-def _read_list(path: Path, known: frozenset[str] | None, seen: dict[str, str]) -> list[str]:
-    """Read one list; `seen` has where each name of the lists before it stands, and gets its own."""
+def _read_list(
+    path: Path, known: frozenset[str] | None, seen: dict[str, str], mistakes: list[str]
+) -> list[str]:
+    """Read one list; `seen` has where each name of the lists before it stands, and gets its own.
+
+    What is wrong with it is added to `mistakes`.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file with one image name a line") from None
-    names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    names = [
+        (number, line.strip().removeprefix("./"))
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
     if not names:
-        raise ValueError(f"{path} names no image")
+        mistakes.append(f"{path} names no image")
+    unknown = []
+    are_paths = known is not None and any("/" in name for name in known)
     for number, name in names:
-        if known is None or name not in known:  # what the table has is a name, with folders or not
-            check_name(name, f"{path} line {number}")
+        try:
+            if known is None or name not in known:
+                (check_path if are_paths else check_name)(name, f"{path} line {number}")
+                unknown += [] if known is None else [(number, name)]
+        except ValueError as error:
+            mistakes.append(str(error))
         if name in seen:
-            raise ValueError(f"{path} line {number}: {name} stands in {seen[name]} already")
+            mistakes.append(f"{path} line {number}: {name} stands in {seen[name]} already")
         seen[name] = f"{path} line {number}"
-    unknown = [] if known is None else [row for row in names if row[1] not in known]
     if unknown:
         number, name = unknown[0]
-        raise ValueError(
+        mistakes.append(
             f"{path} line {number}: there is no image {name} ({len(unknown)} of the list's "
             f"{len(names)} names have no image); is this the split of another data set, or is a "
             "part of the images missing?"

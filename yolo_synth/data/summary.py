@@ -36,6 +36,26 @@ def log_counts(data: DetectionData) -> None:
     )
 
 
+def refuse_boxless(data: DetectionData) -> None:
+    """Refuse a data set whose training images have no box.
+
+    Raises:
+        ValueError: If there is none of a class in any; says what was left out.
+    """
+    names = data.names("train")
+    table = data.table[data.table["image"].isin(names)]
+    counts = count_dropped(table)
+    if not counts["kept"]:
+        kinds = table.loc[table["dropped"] == "label", "category"].astype("str").unique()
+        raise ValueError(
+            f"none of the {len(names):,} training images has a box of a class ({', '.join(CLASSES)}): "
+            f"{counts['no box']:,} have no box at all, {counts['label']:,} boxes are of other kinds "
+            f"({', '.join(sorted(kinds)[:10]) or 'none'}), "
+            f"{counts[['degenerate', 'area', 'hood']].sum():,} were filtered; yolo-synth data check says "
+            "more"
+        )
+
+
 def _log_shared_groups(data: DetectionData) -> None:
     rows = data.table.drop_duplicates("image")
     groups = dict(zip(rows["image"], rows["group"], strict=True))

@@ -11,17 +11,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from yolo_synth.data.mistakes import Mistakes
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import open_data
 from yolo_synth.data.splits import SPLITS
+from yolo_synth.data.unused import PICTURES, by_ending
 from yolo_synth.survey.faults import (
     KINDS,
     Fault,
     box_faults,
+    empty_splits,
     label_faults,
     listed_images,
     name_faults,
+    senseless_boxes,
     totals,
+    unread_images,
 )
 from yolo_synth.survey.leakage import groups_by_splits, near_duplicates
 from yolo_synth.survey.membership import UNUSED, split_of_images
@@ -51,7 +56,8 @@ def check(data: str, out: str | None = None, ignore: str = "", workers: int | No
 
     Broken are: labels or split lists that are refused, two images of one name, a missing, damaged or
     cut off image, one of another size than its labels are made for, a box that reaches out of its
-    image or covers nothing of it, an image without label, a label without image. Sequences and
+    image or covers nothing of it, that is below a pixel or stands twice, a split without boxes, an
+    image in a form that is not read, one without label, a label without image. Sequences and
     near-duplicate images that two splits share are told as well; they do not count as broken.
 
     Args:
@@ -84,14 +90,16 @@ def examine(module: DetectionData, workers: int | None = None) -> Findings:
         table = module.table
     except ValueError as error:
         return _examine_files(module, _refused(module.root, error), workers)
-    faults, notes = box_faults(table), []
+    faults, notes = box_faults(table) + senseless_boxes(table), []
     try:
         splits = split_of_images(module)
     except ValueError as error:
-        faults.append(_refused(module.splits, error))
+        faults += _refused(module.splits, error)
         splits = None
         notes.append("Splits are not checked, since their lists are refused.")
     faults += label_faults(table, module.labelled(), module.unlisted())
+    unused = module.unused()
+    faults += unread_images(unused)
     images = table.drop_duplicates("image")
     sizes = list(zip(images["width"].tolist(), images["height"].tolist(), strict=True))
     opened = open_images(module.root, images["path"].tolist(), sizes, workers)
@@ -99,26 +107,43 @@ def examine(module: DetectionData, workers: int | None = None) -> Findings:
     if splits is not None:
         own = splits[images["image"]].to_numpy(dtype=np.str_)
         duplicates = _duplicates(images["path"], own, opened)
+        faults += empty_splits(table, splits)
         notes += _leaks(images["group"], own, duplicates)
+    notes += _left_out(table, unused)
     boxes = int((table["dropped"] != "no box").sum())
     summary = f"{len(images):,} images opened ({_sizes(opened)}), {boxes:,} boxes."
     return Findings(summary, [*faults, *opened.faults], notes, duplicates)
 
 
-def _examine_files(module: DetectionData, refused: Fault, workers: int | None) -> Findings:
+def _examine_files(module: DetectionData, refused: list[Fault], workers: int | None) -> Findings:
     """Check the image files alone, of a data set that is refused as a whole."""
     paths = [path for folder in module.folders for path in listed_images(folder)]
     opened = open_images(Path(), paths, workers=workers)
     return Findings(
         f"{len(paths):,} images opened ({_sizes(opened)}).",
-        [refused, *name_faults(paths), *opened.faults],
+        [*refused, *name_faults(paths), *opened.faults],
         ["Boxes, labels and splits are not checked, since the data set is refused."],
         pd.DataFrame(),
     )
 
 
-def _refused(where: Path | None, error: ValueError) -> Fault:
-    return Fault("refused", str(where), " ".join(str(error).split()))
+def _refused(where: Path | None, error: ValueError) -> list[Fault]:
+    lines = error.lines if isinstance(error, Mistakes) else [str(error)]
+    return [Fault("refused", str(where), " ".join(line.split())) for line in lines]
+
+
+def _left_out(table: pd.DataFrame, unused: Sequence[Path]) -> list[str]:
+    """Say which kinds of objects are left out, and which files nothing reads."""
+    others = table.loc[table["dropped"] == "label", "category"].astype("str").value_counts()
+    rest = [file for file in unused if file.suffix.lower() not in PICTURES]
+    notes = []
+    if len(others):
+        shown = [f"{number:,} {name}" for name, number in others.head(_SHOWN).items()]
+        more = [f"and {len(others) - _SHOWN} other kinds"] if len(others) > _SHOWN else []
+        notes.append(f"Boxes of other kinds, which are left out: {', '.join(shown + more)}.")
+    if rest:
+        notes.append(f"{len(rest):,} files are not used: {by_ending(rest)}, as {rest[0]}.")
+    return notes
 
 
 def _sizes(opened: Opened) -> str:
@@ -141,7 +166,7 @@ def _leaks(groups: pd.Series[str], splits: NDArray[np.str_], duplicates: pd.Data
     shared = groups_by_splits(groups[used], splits[used], list(SPLITS))
     several = shared[[", " in name for name in shared.index]]
     if shared.empty:
-        notes = ["No two images are of one sequence or ride."]
+        notes = ["Each image is a group (sequence, ride) of its own."]
     elif several.empty:
         notes = [f"None of {shared.sum():,} sequences or rides of several images is in two splits."]
     else:
@@ -173,7 +198,10 @@ def _text(findings: Findings, ignored: set[str]) -> str:
             lines.append(f"  and {number - _SHOWN:,} more; --out FOLDER writes all of them")
     counted = sum(fault.kind not in ignored for fault in findings.faults)
     verdict = f"{counted:,} things are broken." if counted != 1 else "1 thing is broken."
-    return "\n".join([*lines, "", *findings.leaks, verdict if counted else "Nothing is broken."])
+    if not counted:
+        leaks = any(note.startswith("LEAK") for note in findings.leaks)
+        verdict = "No file is broken, but see LEAK above." if leaks else "Nothing is broken."
+    return "\n".join([*lines, "", *findings.leaks, verdict])
 
 
 def _write(findings: Findings, folder: Path) -> None:

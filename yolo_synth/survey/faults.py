@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from yolo_synth.data.listing import IMAGES
+from yolo_synth.data.splits import SPLITS
 from yolo_synth.data.table import EDGES
+from yolo_synth.data.unused import PICTURES
 
 KINDS: Final[Mapping[str, str]] = {
     "refused": "the data set or its split lists cannot be read, so nothing can be trained on them",
@@ -21,6 +23,10 @@ KINDS: Final[Mapping[str, str]] = {
     "wrong-size": "an image has another size than its labels are made for",
     "box-outside": "a box reaches out of its image",
     "degenerate-box": "a box covers nothing of its image",
+    "tiny-box": "a box that is used is less than a pixel wide or high",
+    "double-box": "a box of a class stands twice in an image",
+    "split-without-box": "a split has no box of any class",
+    "unread-image": "an image in a form that is not read",
     "image-without-label": "an image that no label file speaks of",
     "label-without-image": "labels of an image that there is not",
 }
@@ -70,6 +76,38 @@ def box_faults(table: pd.DataFrame) -> list[Fault]:
             what = f"{row['category']} {edges} in {row['width']}x{row['height']}"
             faults.append(Fault(kind, str(row["path"]), what))
     return faults
+
+
+def senseless_boxes(table: pd.DataFrame) -> list[Fault]:
+    """Return boxes that are used and teach nothing: those below a pixel, and those that stand twice."""
+    used = table[(table["dropped"] == "") & (table["width"] > 0)]
+    sides = np.stack([used["x2"] - used["x1"], used["y2"] - used["y1"]], axis=1)
+    twice = used.duplicated(["image", "label", *EDGES]).to_numpy()
+    faults = []
+    for kind, rows in (("tiny-box", (sides < 1).any(axis=1)), ("double-box", twice)):
+        for row in used.iloc[np.flatnonzero(rows)].to_dict("records"):
+            edges = " ".join(f"{row[edge]:g}" for edge in EDGES)
+            faults.append(Fault(kind, str(row["path"]), f"{row['category']} {edges}"))
+    return faults
+
+
+def empty_splits(table: pd.DataFrame, splits: pd.Series[str]) -> list[Fault]:
+    """Return the splits without a box, of `splits`, which has that of each image by its name."""
+    used = set(splits[table.loc[table["dropped"] == "", "image"].unique()])
+    return [
+        Fault("split-without-box", split, f"none of its {number:,} images has one")
+        for split, number in splits.value_counts().items()
+        if split in SPLITS and split not in used
+    ]
+
+
+def unread_images(unused: Iterable[Path]) -> list[Fault]:
+    """Return the images among unused files."""
+    return [
+        Fault("unread-image", str(file), f"{file.suffix} is not read; convert it")
+        for file in unused
+        if file.suffix.lower() in PICTURES
+    ]
 
 
 def label_faults(
