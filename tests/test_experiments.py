@@ -12,7 +12,7 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from yolo_synth.cli import main
-from yolo_synth.commands.sweep import trials
+from yolo_synth.commands.grid import trials
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import data_module, read_data
 from yolo_synth.devices import visible

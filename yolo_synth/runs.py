@@ -56,6 +56,12 @@ def model_name(config: Config) -> str:
     return "-".join(part for part in parts if part)
 
 
+def full_name(config: Config) -> str:
+    """Name a model as its run folder is: by the name given or the paper's, and by its variant."""
+    name, variant = config.get("name") or model_name(config), config.get("variant")
+    return f"{name}-{variant}" if variant else str(name)
+
+
 def domain_name(data: Config, split: str = "train") -> str:
     """Name the domain of a split of a data module's configuration.
 
@@ -120,7 +126,7 @@ class Run:
     @property
     def model(self) -> str:
         """The model's name, as `U-Real`."""
-        return str(self.config.get("name") or model_name(self.config))
+        return full_name(self.config)
 
     @property
     def seed(self) -> int:

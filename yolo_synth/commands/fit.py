@@ -85,6 +85,13 @@ class TrainingCLI(LightningCLI):
             help="Name of the model; the run folder is RUNS/NAME/SEED. By default the paper's names: "
             "U-Real, F-Synthetic and so on, from freezing.mode and data.",
         )
+        parser.add_argument(
+            "--variant",
+            type=str | None,
+            default=None,
+            help="What tells this model from others of its name, which it is added to: lr=0.001 gives "
+            "RUNS/NAME-lr=0.001/SEED. A sweep gives each trial its own.",
+        )
         parser.add_lightning_class_args(Freezing, "freezing")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
@@ -119,7 +126,7 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Say where the run goes, and go on with a run that was cut off there."""
         config = self.config[self.subcommand]
-        model = config.name or runs.model_name(config.as_dict())
+        model = runs.full_name(config.as_dict())
         self.folder = folder = Path(config.runs) / model / str(config.seed_everything)
         if self.subcommand != "fit":
             config.trainer.logger = False  # a measurement is printed; the training's record stays
@@ -224,7 +231,7 @@ class TrainingCLI(LightningCLI):
             return
         config = self.config["fit"]
         if config.trainer.logger is None:
-            model = config.name or runs.model_name(config.as_dict())
+            model = runs.full_name(config.as_dict())
             folder = Path(config.trainer.default_root_dir)
             self.trainer.loggers = loggers(folder, model, config.seed_everything)
 

@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 from tqdm import tqdm
 
+from yolo_synth.commands.grid import Trial, trials
 from yolo_synth.data.source import Config, read_yaml
 from yolo_synth.devices import visible
-from yolo_synth.runs import read_run, run_folders
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One point of the grid.
-
-    Attributes:
-        parameters: What the sweep file sets, by option.
-        command: The command that trains it.
-    """
-
-    parameters: Mapping[str, Any]
-    command: Sequence[str]
-
-    @property
-    def name(self) -> str:
-        """The parameters in words, as `bdd100k none 0`; also the log's file name."""
-        values = (
-            Path(value).stem if str(value).endswith(".yaml") else str(value)
-            for value in self.parameters.values()
-        )
-        return " ".join(values).replace("/", "-")
+from yolo_synth.runs import Run, read_run, run_folders
 
 
 def sweep(file: str, runs: str = "runs", parallel: int | None = None) -> None:
     """Train all runs of a W&B sweep file on this machine.
 
     Finished runs are skipped and cut-off ones go on, so a second call does what is left; a run that
-    fails is named at the end and the others go on.
+    fails is named at the end, with its reason, and the others go on. Each has a folder of its own: what
+    the sweep varies beyond data, freezing and seed stands in its name.
 
     Args:
         file: Sweep file of Weights & Biases whose parameters have `value` or `values`.
@@ -60,8 +38,10 @@ def sweep(file: str, runs: str = "runs", parallel: int | None = None) -> None:
     """
     if parallel is not None and parallel < 1:
         raise ValueError(f"--parallel is at least 1, not {parallel}")
-    todo = [trial for trial in trials(file, runs) if not is_finished(trial, runs)]
-    skipped = len(trials(file, runs)) - len(todo)
+    everything = trials(file, runs)
+    finished = _finished(runs)
+    todo = [trial for trial in everything if not is_finished(trial, finished)]
+    skipped = len(everything) - len(todo)
     logs = Path(runs) / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     failed = []
@@ -70,24 +50,65 @@ def sweep(file: str, runs: str = "runs", parallel: int | None = None) -> None:
     places: SimpleQueue[dict[str, str]] = SimpleQueue()
     for number in range(parallel):
         places.put(_place(devices, number, parallel))
+    started = _Processes()
     with (
-        tqdm(total=len(todo) + skipped, initial=skipped, unit="run", desc="sweep") as bar,
+        tqdm(total=len(everything), initial=skipped, unit="run", desc="sweep") as bar,
         ThreadPoolExecutor(parallel) as pool,
+        started,
     ):
-        started = {pool.submit(_train, trial, logs, places): trial for trial in todo}
-        for future in _as_completed(started):
-            trial = started[future]
+        futures = {pool.submit(_train, trial, logs, places, started): trial for trial in todo}
+        for future in _as_completed(futures):
+            trial = futures[future]
             code, seconds = future.result()
-            ending = "done" if code == 0 else f"FAILED, see {logs / trial.name}.log"
+            log = logs / f"{trial.name}.log"
+            ending = "done" if code == 0 else f"FAILED: {_reason(log)}; see {log};"
             tqdm.write(f"{trial.name}: {ending} after {seconds:.0f} s")
             bar.update()
             if code:
-                failed.append(trial.name)
+                failed.append(f"{trial.name}: {_reason(log)}")
     if failed:
         raise ValueError(
-            f"{len(failed)} of {len(todo)} runs failed ({', '.join(failed)}); read their logs in "
+            f"{len(failed)} of {len(todo)} runs failed ({'; '.join(failed)}); read their logs in "
             f"{logs}, mend the cause and call the sweep again"
         )
+
+
+class _Processes:
+    """The trainings under way; whatever ends the sweep ends them in order, as SIGTERM does."""
+
+    def __init__(self) -> None:
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._over = Event()
+
+    def run(self, command: Sequence[str], **options: Any) -> int:  # noqa: ANN401 - Popen's
+        """Run a command and return its exit code."""
+        if self._over.is_set():
+            return 1
+        process = subprocess.Popen(command, **options)
+        self._running.append(process)
+        if self._over.is_set():
+            process.terminate()
+        return process.wait()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._over.set()
+        for process in self._running if kind is not None else ():
+            if process.poll() is None:
+                process.terminate()
+
+
+def _reason(log: Path) -> str:
+    """Return the line of a log that says why its run failed: the last error, or the last line."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 20_000))
+        lines = file.read().decode(errors="replace").splitlines()
+    lines = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in lines if "error:" in line.lower()]
+    said = (errors or lines or ["it said nothing"])[-1]
+    return said.removeprefix("yolo-synth: error: ").rstrip(".")
 
 
 def _as_completed(futures: Mapping[Future[tuple[int, float]], Trial]) -> Iterator[Any]:
@@ -110,70 +131,35 @@ def _place(devices: Sequence[str], number: int, parallel: int) -> dict[str, str]
     return {**cores, "CUDA_VISIBLE_DEVICES": devices[number % len(devices)]}
 
 
-def _train(trial: Trial, logs: Path, places: SimpleQueue[dict[str, str]]) -> tuple[int, float]:
+def _train(
+    trial: Trial, logs: Path, places: SimpleQueue[dict[str, str]], started: _Processes
+) -> tuple[int, float]:
     place = places.get()
     start = time.monotonic()
     with (logs / f"{trial.name}.log").open("w") as log:
-        code = subprocess.run(
-            trial.command,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **place},
-            check=False,
-        ).returncode
+        code = started.run(
+            trial.command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **place}
+        )
     places.put(place)
     return code, time.monotonic() - start
 
 
-def trials(file: str, runs: str) -> list[Trial]:
-    """Return the grid of a sweep file, the last parameter fastest.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a grid of plain values, or has no command that takes them.
-    """
-    config = _read(file)
-    grid = {}
-    for name, parameter in config["parameters"].items():
-        if not isinstance(parameter, dict) or not {"value", "values"} & set(parameter):
-            raise ValueError(
-                f"{file}: parameter {name} has neither value nor values: a distribution needs W&B's "
-                "own agent (wandb sweep, wandb agent)"
-            )
-        grid[name] = parameter["values"] if "values" in parameter else [parameter["value"]]
-    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    return [Trial(point, [*command(config, point), f"--runs={runs}"]) for point in points]
+def _finished(folder: str) -> list[Run]:
+    """Return the finished runs below a folder; what is damaged is not finished."""
+    found = []
+    for path in run_folders(folder):
+        try:
+            run = read_run(path)
+        except (ValueError, OSError):
+            continue
+        if run.finished:
+            found.append(run)
+    return found
 
 
-def _read(file: str) -> dict[str, Any]:
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"{file}: no such sweep file; try experiments/sweep.yaml")
-    config = read_yaml(file)
-    for key in ("parameters", "command"):
-        if not isinstance(config, dict) or key not in config:
-            raise ValueError(f"{file}: not a sweep file with a command, {key} is missing")
-    return dict(config)
-
-
-def command(config: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[str]:
-    """Fill in a sweep file's command as `wandb agent` does; our program runs in this Python."""
-    filled = []
-    for part in config["command"]:
-        if part == "${args}":
-            filled += [f"--{name}={value}" for name, value in parameters.items()]
-        elif part in ("yolo-synth", "${program}"):
-            filled += [sys.executable, "-m", "yolo_synth"]
-        elif part not in ("${env}", "${interpreter}"):
-            filled.append(str(part))
-    return filled
-
-
-def is_finished(trial: Trial, folder: str) -> bool:
-    """Tell whether a finished run with a trial's parameters lies below a folder."""
-    return any(
-        run.finished and _has(run.config, trial.parameters)
-        for run in map(read_run, run_folders(folder))
-    )
+def is_finished(trial: Trial, finished: Sequence[Run]) -> bool:
+    """Tell whether one of the finished runs has a trial's parameters."""
+    return any(_has(run.config, trial.parameters) for run in finished)
 
 
 def _has(config: Config, parameters: Mapping[str, Any]) -> bool:
@@ -181,10 +167,14 @@ def _has(config: Config, parameters: Mapping[str, Any]) -> bool:
     for name, wanted in parameters.items():
         value: Any = config
         for key in name.split("."):
-            value = value[key]
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None and name.startswith(
+            "data."
+        ):  # a data module's options lie one level below
+            value = (config["data"].get("init_args") or {}).get(name.removeprefix("data."))
         if isinstance(value, dict) and isinstance(wanted, str):
             part = read_yaml(wanted)
-            if not _has_all(value, part):
+            if not isinstance(part, dict) or not _has_all(value, part):
                 return False
         elif value != wanted:
             return False
@@ -193,7 +183,9 @@ def _has(config: Config, parameters: Mapping[str, Any]) -> bool:
 
 def _has_all(config: Config, part: Config) -> bool:
     return all(
-        _has_all(config[key], value) if isinstance(value, dict) else _same(key, config[key], value)
+        _has_all(config[key], value)
+        if isinstance(value, dict) and isinstance(config[key], dict)
+        else _same(key, config[key], value)
         for key, value in part.items()
         if key in config
     )
