@@ -19,6 +19,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from numpy.testing import assert_allclose
 
 from yolo_synth import evaluation
+from yolo_synth.analysis.activations import policy, run
 from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.cli import main
 from yolo_synth.commands import compare
@@ -29,7 +30,11 @@ from yolo_synth.report import outputs, similarities
 
 @pytest.fixture
 def lend(monkeypatch):
-    """Return what lends the device to everything, Lightning too."""
+    """Return what lends the device to everything, Lightning too.
+
+    In pieces of a processor's size: other pieces round otherwise, which a hardly trained network shows.
+    """
+    monkeypatch.setattr(run, "policies", lambda *_: (policy.PROCESSOR,))
     monkeypatch.setattr(SingleDeviceStrategy, "root_device", DEVICE)
     monkeypatch.setattr(CPUAccelerator, "setup_device", lambda *_: None)
     monkeypatch.setattr(Detector, "backward", some_gradients)
@@ -118,7 +123,8 @@ def test_gram_matrices_there_are_those_here(size, options):
         there = gram_matrices(network.to(device), images, **options)
     assert convolved_on() == {"cuda"}
     assert type(there) is torch.Tensor
-    assert_allclose(there, here, atol=1e-5 * here.abs().max())
+    rounding = 0.01 if "precision" in options else 1e-5
+    assert_allclose(there, here, atol=rounding * here.abs().max())
 
 
 def test_a_tensor_left_here_is_found():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,8 +19,8 @@ from torchvision.models.detection import (
     ssdlite320_mobilenet_v3_large,
 )
 
-from yolo_synth.analysis.activations import grams
 from yolo_synth.analysis.activations import plan as planning
+from yolo_synth.analysis.activations import policy
 from yolo_synth.analysis.activations.grams import load_grams
 from yolo_synth.analysis.activations.layers import is_planned, read_layers
 from yolo_synth.analysis.activations.run import each_layer, gram_matrices, layer_names
@@ -79,6 +80,13 @@ def cka(grams: Tensor) -> Tensor:
     return centred @ centred.T
 
 
+def resize(monkeypatch: pytest.MonkeyPatch, **sizes: float) -> policy.Policy:
+    """Have a processor's pieces of other sizes."""
+    other = replace(policy.PROCESSOR, **sizes)
+    monkeypatch.setattr(policy, "PROCESSOR", other)
+    return other
+
+
 def relative_error(grams: Tensor, expected: Tensor) -> float:
     return ((grams - expected).abs().amax((1, 2)) / expected.abs().amax((1, 2))).max().item()
 
@@ -111,8 +119,7 @@ def test_bfloat16_errs_little(network):
 def test_striped_is_unstriped(network, monkeypatch, stripe):
     images = pictures(18, 96, 128)
     whole = gram_matrices(network, images)
-    monkeypatch.setattr(planning, "WHOLE_BYTES", 2**16)
-    monkeypatch.setattr(planning, "STRIPE_BYTES", stripe)
+    resize(monkeypatch, whole_bytes=2**16, stripe_bytes=stripe)
     pieces = [piece.layer for piece in each_layer(network, images)]
     assert pieces.count(0) > 2, "the first layer did not run on stripes"
     assert relative_error(gram_matrices(network, images), whole) < 1e-6
@@ -120,8 +127,7 @@ def test_striped_is_unstriped(network, monkeypatch, stripe):
 
 def test_each_layer_hands_out_every_number_once(network, monkeypatch):
     images = pictures(18, 64, 64)
-    monkeypatch.setattr(planning, "WHOLE_BYTES", 2**16)
-    monkeypatch.setattr(planning, "STRIPE_BYTES", 2**15)
+    resize(monkeypatch, whole_bytes=2**16, stripe_bytes=2**15)
     handed_out: dict[int, list[Tensor]] = {}
     for layer, chunks in each_layer(network, images):
         rows = torch.cat([chunk.flatten(1) for chunk in chunks])
@@ -136,7 +142,7 @@ def test_each_layer_hands_out_every_number_once(network, monkeypatch):
 def test_groups_of_images_do_not_matter(network, monkeypatch):
     images = pictures(21, 32, 32)
     together = gram_matrices(network, images)
-    monkeypatch.setattr(planning, "GROUP_BYTES", 1)
+    resize(monkeypatch, group_bytes=1)
     assert relative_error(gram_matrices(network, images), together) < 1e-6
     alone = gram_matrices(network, images[5:6])
     assert relative_error(together[:, 5:6, 5:6], alone) < 1e-5
@@ -234,9 +240,9 @@ class Live(TorchDispatchMode):
 @pytest.mark.parametrize("tight", [False, True])
 def test_memory_is_kept(network, tight, monkeypatch):
     images = pictures(40, 128, 128)
-    monkeypatch.setattr(planning, "SLICE_BYTES", 2**18)
+    small = resize(monkeypatch, slice_bytes=2**18)
     layers = read_layers(network.eval(), (3, 128, 128))
-    memory = planning.make_plan(layers, 40, 4, 2**40).peak
+    memory = planning.make_plan(layers, 40, 4, 2**40, policies=[small]).peak
     if tight:
         memory = memory // 2
     with Live(network) as live:
@@ -247,11 +253,11 @@ def test_memory_is_kept(network, tight, monkeypatch):
 
 def test_more_images_than_fit_go_block_by_block(network, tmp_path, monkeypatch):
     images = pictures(24, 128, 128)
-    for module in (planning, grams):
-        monkeypatch.setattr(module, "SLICE_BYTES", 2**18)
+    small = resize(monkeypatch, slice_bytes=2**18)
     whole = gram_matrices(network, images)
     layers = read_layers(network.eval(), (3, 128, 128))
-    tightest = (planning.Plan(layers, 11, 4, *c).peak for c in planning._choices(layers, 64))
+    choices = planning._choices(layers, 64, small)
+    tightest = (planning.Plan(layers, 11, 4, *c, policy=small).peak for c in choices)
     memory = min(tightest)
     shares: list[float] = []
 
@@ -343,9 +349,8 @@ def test_stripes_of_many_kinds_of_layers(monkeypatch):
     names = [f"layers.{index}" for index in range(14)]
     expected = gram_matrices(network, images[:3], layers=names)
     assert relative_error(gram_matrices(network, images)[:, :3, :3], expected) < 1e-5
-    monkeypatch.setattr(planning, "WHOLE_BYTES", 2**10)
     for stripe in (2**10, 2**16):
-        monkeypatch.setattr(planning, "STRIPE_BYTES", stripe)
+        resize(monkeypatch, whole_bytes=2**10, stripe_bytes=stripe)
         pieces = [layer for layer, _ in each_layer(network, images[:3])]
         assert pieces.count(6) > 1
         assert pieces.count(7) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,19 +13,22 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from yolo_synth.analysis.activations import collecting
 from yolo_synth.analysis.activations import grams as grams_module
-from yolo_synth.analysis.activations import run as activations
 from yolo_synth.analysis.activations.grams import Gram, load_grams
+from yolo_synth.analysis.activations.policy import PROCESSOR
 from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.networks.yolov3.network import YOLOv3
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 250])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_pieces_add_up(n, dtype, monkeypatch):
-    monkeypatch.setattr(grams_module, "SLICE_BYTES", 20 * n)
+@pytest.mark.parametrize("columns", [48, 0])
+def test_pieces_add_up(n, dtype, columns, monkeypatch):
+    monkeypatch.setattr(grams_module, "BATCH_FEATURES", 4)
+    pieces = replace(PROCESSOR, slice_bytes=20 * n, block_images=columns)
     x = torch.randn(n, 3, 5, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
-    gram = Gram(n, "layer")
+    gram = Gram(n, "layer", policy=pieces)
     gram.add(x[:, :, :2].split(4))
     gram.add(x[:, :, 2:].to(memory_format=torch.channels_last).split(3))
     gram.add([x[:, :, :0]])
@@ -81,7 +85,7 @@ def test_a_killed_computation_goes_on(network, images, tmp_path, monkeypatch):
 
     multiplied: list[str] = []
     monkeypatch.setattr(
-        activations, "Gram", lambda n, name, *rest: multiplied.append(name) or Gram(n, name, *rest)
+        collecting, "Gram", lambda n, name, *rest: multiplied.append(name) or Gram(n, name, *rest)
     )
     assert torch.equal(gram_matrices(network, images, folder=tmp_path / "grams"), expected)
     assert "layers.0" not in multiplied

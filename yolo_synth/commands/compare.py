@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yolo_synth.analysis.activations.run import MEMORY, Precision
+from yolo_synth.analysis.activations.run import Precision
 from yolo_synth.comparison import FEWEST_IMAGES, Probe, compare, folder_name
 from yolo_synth.data.source import data_module, read_data
 from yolo_synth.devices import fastest
@@ -27,7 +27,7 @@ def compare_runs(
     data: str | None = None,
     out: str | None = None,
     precision: Precision = "float32",
-    memory: float = MEMORY / 2**30,
+    memory: float | None = None,
 ) -> None:
     """Write how similar all layers of two runs are, and how sure that is.
 
@@ -47,14 +47,14 @@ def compare_runs(
         out: Folder to write to; by default RUN_A/similarity/RUN_B_images.
         precision: float32, or bfloat16, which takes half the time where the processor has it; its
             error is measured and printed.
-        memory: GiB that the layers' outputs take at most. More images than fit go block by block,
-            which takes longer.
+        memory: GiB that the layers' outputs take at most; by default 2, or on a CUDA device most of
+            what is free. More images than fit go block by block, which takes longer.
     """
     if images < FEWEST_IMAGES or size < 32 or size % 32:
         raise ValueError(
             f"--images is at least {FEWEST_IMAGES} and --size a multiple of 32, not {images} and {size}"
         )
-    if memory <= 0:
+    if memory is not None and memory <= 0:
         raise ValueError(f"--memory is a number of GiB, not {memory}")
     first, second = read_run(run_a), read_run(run_b)
     probe = probe_images(first, images, size, split, data)
@@ -63,7 +63,7 @@ def compare_runs(
     subjects = dict(zip(networks, (Subject(first), Subject(second)), strict=True))
     if start is not None:
         subjects[start] = Subject(first, INITIAL)
-    grams = Grams(probe, precision, int(memory * 2**30))
+    grams = Grams(probe, precision, None if memory is None else int(memory * 2**30))
     result = compare(
         (first.name, networks[0]),
         (second.name, networks[1]),

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from yolo_synth.analysis.activations.grams import fingerprint, load_grams
-from yolo_synth.analysis.activations.run import MEMORY, Precision, gram_matrices
+from yolo_synth.analysis.activations.run import Precision, gram_matrices
 from yolo_synth.analysis.similarity.cka import cka, deconfound
 from yolo_synth.analysis.similarity.jackknife import jackknife, residual_p
 from yolo_synth.analysis.similarity.measures import mutual_neighbours, procrustes_angle
@@ -78,7 +78,7 @@ class Grams:
     """Gram matrices of subjects on one probe: computed once, kept in the run folders."""
 
     def __init__(
-        self, probe: Probe, precision: Precision = "float32", memory: int = MEMORY
+        self, probe: Probe, precision: Precision = "float32", memory: int | None = None
     ) -> None:
         """Take the probe, and what `gram_matrices` has to know; nothing is computed yet."""
         self.probe = probe

@@ -33,16 +33,18 @@ class Batch(NamedTuple):
     Attributes:
         images: [b, 3, H, W], float in 0..1, or uint8, on the network's device.
         dtype: Of the input.
+        memory_format: Of the input.
     """
 
     images: Tensor
     dtype: torch.dtype
+    memory_format: torch.memory_format = torch.channels_last
 
     def rows(self, rows: slice = slice(None)) -> Tensor:
-        """Return a copy of some rows as [b, 3, rows, W] in 0..1, with the channels last."""
+        """Return a copy of some rows as [b, 3, rows, W] in 0..1."""
         part = self.images[:, :, rows]
         part = part.float() / 255 if part.dtype == torch.uint8 else part
-        return part.to(self.dtype, memory_format=torch.channels_last, copy=True)
+        return part.to(self.dtype, memory_format=self.memory_format, copy=True)
 
 
 def run_breadth_first(plan: Plan, batches: Sequence[Batch]) -> Iterator[Piece]:
@@ -107,7 +109,7 @@ def _run_whole(
     plan: Plan, layer: Layer, batches: Sequence[Batch], outputs: dict[int, deque[Tensor]]
 ) -> Iterator[Tensor]:
     """Yield a layer's output group by group, and free what it is the last to read."""
-    module = layer.prepared(batches[0].dtype, plan.images)
+    module = layer.prepared(batches[0].dtype, plan.images, batches[0].memory_format)
     size = 0 if layer.is_view else plan.group(layer)
     sources = []
     for place, source in enumerate(layer.sources):
@@ -142,4 +144,4 @@ def _regrouped(chunks: Iterator[Tensor], size: int) -> Iterator[Tensor]:
 
 def _split(group: list[Tensor], size: int) -> Sequence[Tensor]:
     whole = group[0] if len(group) == 1 else torch.cat(group)
-    return torch.split(whole, size) if size else (whole,)
+    return torch.split(whole, size) if 0 < size < len(whole) else (whole,)

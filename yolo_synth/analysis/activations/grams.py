@@ -15,11 +15,10 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLICE_BYTES: Final = 5 * 2**20
-"""Features of all images that are multiplied at once: they stay in a processor's cache."""
+from yolo_synth.analysis.activations.policy import PROCESSOR, Policy
 
-BLOCK_IMAGES: Final = 48
-"""Columns of a Gram matrix that are computed at once, from the diagonal down."""
+BATCH_FEATURES: Final = 8192
+"""Features whose products a device adds up before float64 does, about."""
 
 
 class Gram:
@@ -40,6 +39,7 @@ class Gram:
         name: str,
         device: torch.device | None = None,
         group: dist.ProcessGroup | None = None,
+        policy: Policy | None = None,
     ) -> None:
         """Start from no features.
 
@@ -49,12 +49,23 @@ class Gram:
             device: Of the features.
             group: Processes that each add the features of their `share` of the images. All add the
                 same pieces in the same order, and call `matrix` in the same order.
+            policy: How many features are multiplied at once; by default a processor's.
         """
         self.images = images
         self.name = name
         self._group = group
         self._turn = 0
-        self._sum = torch.zeros(images, images, dtype=torch.float64, device=device)
+        self._policy = PROCESSOR if policy is None else policy
+        self._device = device
+        self._sums: Tensor | None = None
+
+    @property
+    def sums(self) -> Tensor:
+        """D D^T so far, float64 [n, n]; what is above the diagonal may be missing."""
+        if self._sums is None:
+            shape = self.images, self.images
+            self._sums = torch.zeros(shape, dtype=torch.float64, device=self._device)
+        return self._sums
 
     def add(self, chunks: Sequence[Tensor]) -> None:
         """Add the products of some features.
@@ -64,22 +75,24 @@ class Gram:
                 group, ...] with the same features in the same order. No features add nothing.
 
         Raises:
-            ValueError: If the groups do not hold all images, or a product is not finite.
+            ValueError: If the groups do not hold all images, or a product is not finite and the policy
+                does not look for that at the end.
         """
         mine = range(self.images)[share(self.images, self._group)]
         if (held := sum(len(chunk) for chunk in chunks)) != len(mine):
             raise ValueError(f"{self.name}: features of {held} images, not of {len(mine)}")
-        rows = [as_rows(chunk) for chunk in chunks]
+        as_they_lie = self._group is None and all(chunk.is_contiguous() for chunk in chunks)
+        rows = [chunk.flatten(1) if as_they_lie else as_rows(chunk) for chunk in chunks]
         features = rows[0].shape[1]
-        parts = -(-features * self.images * rows[0].element_size() // SLICE_BYTES)
+        parts = -(-features * self.images * rows[0].element_size() // self._policy.slice_bytes)
         width = -(-features // max(1, parts))
         for start in range(0, features, max(1, width)):
-            part = [row[:, start : start + width] for row in rows]
+            part = [row[:, start : start + width] for row in rows] if parts > 1 else rows
             if self._group is None:
                 self._multiply(part)
             elif gathered := self._gathered(torch.cat(part), self._group):
                 self._multiply(gathered)
-        if not self._sum.sum().isfinite():
+        if not self._policy.at_the_end and not self.sums.sum().isfinite():
             every = (row for chunk in rows for row in chunk)
             bad = [i for i, row in zip(mine, every, strict=True) if not row.isfinite().all()]
             raise ValueError(
@@ -91,14 +104,35 @@ class Gram:
     def _multiply(self, rows: Sequence[Tensor]) -> None:
         """Add D D^T of a few features, what is far above the diagonal left out."""
         first = rows[0][:1]
-        differences = first.new_empty(self.images, first.shape[1])
-        sizes = [len(row) for row in rows]
-        for target, row in zip(torch.split(differences, sizes), rows, strict=True):
-            torch.sub(row, first, out=target)
+        if len(rows) == 1:
+            differences = rows[0] - first
+        else:
+            differences = first.new_empty(self.images, first.shape[1])
+            sizes = [len(row) for row in rows]
+            for target, row in zip(torch.split(differences, sizes), rows, strict=True):
+                torch.sub(row, first, out=target)
         differences[:1] = first
-        for start in range(0, self.images, BLOCK_IMAGES):
-            block = slice(start, start + BLOCK_IMAGES)
-            self._sum[start:, block] += differences[start:] @ differences[block].T
+        if not self._policy.block_images:
+            self._multiply_in_batches(differences)
+            return
+        for start in range(0, self.images, self._policy.block_images):
+            block = slice(start, start + self._policy.block_images)
+            self.sums[start:, block] += differences[start:] @ differences[block].T
+
+    def _multiply_in_batches(self, differences: Tensor) -> None:
+        """Add D D^T of many features: products of as many batches of them in one launch."""
+        images, features = differences.shape
+        fewest = max(1, features // max(BATCH_FEATURES, 4 * images))
+        even = (parts for parts in range(fewest, 2 * fewest) if features % parts == 0)
+        parts = next(even, fewest)
+        width = features // parts
+        batches = differences[:, : parts * width] if parts * width < features else differences
+        batches = batches.view(images, parts, width).transpose(0, 1)
+        sums = torch.bmm(batches, batches.mT).sum(0, dtype=torch.float64)
+        if parts * width < features:
+            rest = differences[:, parts * width :]
+            sums += rest @ rest.T
+        self._sums = sums if self._sums is None else self._sums.add_(sums)
 
     def _gathered(self, rows: Tensor, group: dist.ProcessGroup) -> list[Tensor]:
         """Send features to the process whose turn it is; it returns those of all images."""
@@ -113,14 +147,22 @@ class Gram:
     def matrix(self) -> Tensor:
         """Return K, float64 [n, n], symmetric, not centred, on the processor."""
         if self._group is not None:
-            dist.all_reduce(self._sum, group=self._group)
+            dist.all_reduce(self.sums, group=self._group)
             self._group = None
-        products = self._sum.tril().cpu()
-        products += products.tril(-1).T
-        shift = products[0].clone()  # from here on as T (D D^T) T^T, written out
-        constant = shift[0].clone()
-        shift[0] = products[0] = products[:, 0] = 0
-        return products + shift + shift[:, None] + constant
+        return completed(self.sums.cpu())
+
+
+def completed(sums: Tensor) -> Tensor:
+    """Return K, symmetric, from the lower triangles of D D^T [..., n, n]; see `Gram`."""
+    products = sums.tril()
+    products += products.tril(-1).mT
+    shift = products[..., 0].clone()  # from here on as T (D D^T) T^T, written out
+    constant = shift[..., 0].clone()
+    shift[..., 0] = 0
+    products[..., 0, :] = products[..., 0] = 0
+    products += shift[..., None, :]
+    products += shift[..., None]
+    return products.add_(constant[..., None, None])
 
 
 def gram_bytes(images: int) -> int:

@@ -8,16 +8,16 @@ is found by trying the layer, so that it holds for layers of any class.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from math import prod
 from typing import Final, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from yolo_synth.analysis.activations.stripes import (
     ConvolutionStripes,
@@ -83,13 +83,24 @@ class Chain(NamedTuple):
     norm: nn.BatchNorm2d | None
     activation: nn.Sequential
 
-    def folded(self, dtype: torch.dtype) -> nn.Conv2d:
+    def folded(
+        self, dtype: torch.dtype, memory_format: torch.memory_format = torch.channels_last
+    ) -> nn.Conv2d:
         """Return a convolution in `dtype` that does what convolution and norm do in eval mode."""
-        if self.norm is None:
-            folded = copy.deepcopy(self.convolution)
-        else:
-            folded = fuse_conv_bn_eval(self.convolution, self.norm)
-        return folded.to(dtype).to(memory_format=torch.channels_last)
+        weight, bias, norm = self.convolution.weight, self.convolution.bias, self.norm
+        if norm is not None and norm.running_mean is not None and norm.running_var is not None:
+            scale = (norm.running_var + norm.eps).rsqrt()
+            scale = scale if norm.weight is None else scale * norm.weight
+            mean = norm.running_mean if bias is None else norm.running_mean - bias
+            weight = weight * scale.view(-1, 1, 1, 1)
+            bias = -mean * scale if norm.bias is None else norm.bias.addcmul(mean, scale, value=-1)
+        folded = copy.copy(self.convolution)
+        if bias is not None and bias.dtype != dtype:
+            bias = bias.to(dtype)
+        if weight.dtype != dtype or not weight.is_contiguous(memory_format=memory_format):
+            weight = weight.to(dtype=dtype, memory_format=memory_format)
+        folded._parameters = {"weight": weight, "bias": bias}  # type: ignore[dict-item]
+        return folded
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,8 @@ class Layer:
         """Whether the output is the source's own memory, all of it."""
         if not self._is_stateless or len(self.sources) > 1:
             return False
+        if prod(self.inputs[0]) != self.features:
+            return False
         (x,) = _random(*self.inputs)
         output = self.module(x)
         return bool(output.numel() == x.numel() and output.data_ptr() == x.data_ptr())
@@ -164,10 +177,13 @@ class Layer:
             return 1
         if not self._is_stateless or {len(s) for s in (*self.inputs, self.shape)} != {3}:
             return 0
+        joins = sum(shape[0] for shape in self.inputs) == self.shape[0]
+        if len(self.inputs) > 1 and not joins:
+            return 0
         probes = _random(*self.inputs)
         output = self.module(*probes)
         if len({shape[1:] for shape in self.inputs}) == 1:
-            if torch.equal(output, torch.cat(probes, dim=1)):
+            if joins and torch.equal(output, torch.cat(probes, dim=1)):
                 return 1
             scale = self.shape[1] // self.inputs[0][1]
             repeated = probes[0].repeat_interleave(scale, 2).repeat_interleave(scale, 3)
@@ -177,9 +193,11 @@ class Layer:
 
     @property
     def _is_stateless(self) -> bool:
-        return not self.module.state_dict()
+        return not any(True for _ in chain(self.module.parameters(), self.module.buffers()))
 
-    def prepared(self, dtype: torch.dtype, images: int) -> nn.Module:
+    def prepared(
+        self, dtype: torch.dtype, images: int, memory_format: torch.memory_format
+    ) -> nn.Module:
         """Return a module that computes the layer in `dtype`, made for speed, sharing what it can.
 
         Batch norm is folded into the convolution where that costs less than it saves: some passes
@@ -188,7 +206,7 @@ class Layer:
         if self._is_stateless:
             return self.module
         if self.chain and images * self.features > 4 * self.chain.convolution.weight.numel():
-            return nn.Sequential(self.chain.folded(dtype), self.chain.activation)
+            return nn.Sequential(self.chain.folded(dtype, memory_format), self.chain.activation)
         if all(value.dtype == dtype for value in self.module.parameters()):
             return self.module
         return copy.deepcopy(self.module).to(dtype=dtype)
@@ -248,9 +266,12 @@ def _try(module: nn.Module, *inputs: Tensor) -> tuple[object, Chain | None]:
 
     leaves = [part for part in module.modules() if not list(part.children())]
     hooks = [part.register_forward_hook(note) for part in leaves]
-    state = {name: value.to("meta", torch.float32) for name, value in module.state_dict().items()}
     # PyTorch takes most of a probe's time for the shape of what these return, which stays.
     shaped = [part for part in leaves if type(part) in (nn.BatchNorm2d, *PIXELWISE)]
+    state = {
+        name: torch.empty_like(value, dtype=torch.float32, device="meta")
+        for name, value in _state(module, without=shaped)
+    }
     try:
         for part in shaped:
             in_place = getattr(part, "inplace", False)
@@ -276,6 +297,16 @@ def _try(module: nn.Module, *inputs: Tensor) -> tuple[object, Chain | None]:
     if any(type(part) not in PIXELWISE for part in parts):
         return output, None
     return output, Chain(convolution, norm, nn.Sequential(*parts))
+
+
+def _state(module: nn.Module, without: Sequence[nn.Module]) -> Iterator[tuple[str, Tensor]]:
+    """Yield the names and values of parameters and buffers, but for those of some modules inside."""
+    for name, part in module.named_modules():
+        if not any(part is other for other in without):
+            own = chain(
+                part.named_parameters(name, recurse=False), part.named_buffers(name, recurse=False)
+            )
+            yield from own
 
 
 def _random(*shapes: Sequence[int]) -> list[Tensor]:

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from yolo_synth.analysis.activations.grams import SLICE_BYTES, gram_bytes
+from yolo_synth.analysis.activations.grams import gram_bytes
 from yolo_synth.analysis.activations.layers import IMAGE, Layer
+from yolo_synth.analysis.activations.policy import PROCESSOR, Policy
 from yolo_synth.analysis.activations.stripes import padding, reach
 
-LEAST_GROUP: Final = 16
-"""Images run at once, at least: below, torch leaves 1x1 convolutions to a slower routine."""
-
-GROUP_BYTES: Final = 24 * 2**20
-"""Aim for a layer's output on one group of images: the allocator reuses blocks up to 32 MiB."""
-
-WHOLE_BYTES: Final = 64 * 2**20
-"""Above this size on the least group of images a layer is run in stripes if it can be."""
-
-STRIPE_BYTES: Final = 16 * 2**20
-"""Aim for a stripe on the least group of images."""
+MOST_NUMBERS: Final = 2**31 - 1
+"""In one tensor that a layer is run on: convolutions count them in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +28,7 @@ class Plan:
         striped: The first so many layers run on stripes, the others whole.
         rows: Rows of the images in a stripe.
         sums: Bytes of the result that is summed up for a layer while it runs.
+        policy: Sizes of the pieces.
     """
 
     layers: list[Layer]
@@ -44,13 +37,15 @@ class Plan:
     striped: int = 0
     rows: int = 0
     sums: int = 0
+    policy: Policy = PROCESSOR
 
     def group(self, layer: Layer) -> int:
         """Return how many images to run a whole layer on at once."""
-        group = LEAST_GROUP
-        while group < self.images and 2 * group * layer.widest * self.itemsize <= GROUP_BYTES:
+        group = self.policy.least_group
+        wanted = self.policy.group_bytes
+        while group < self.images and 2 * group * layer.widest * self.itemsize <= wanted:
             group *= 2
-        return min(group, self.images)
+        return max(1, min(group, self.images, MOST_NUMBERS // layer.widest))
 
     @cached_property
     def last_use(self) -> dict[int, int]:
@@ -79,7 +74,15 @@ class Plan:
     def peak(self) -> int:
         """Bytes that the layers' outputs, and what is needed to compute them, take at most."""
         outputs = max(self._peak_on_stripes(), self._peak_on_whole())
-        return outputs + self._weights() + 4 * SLICE_BYTES + (self.striped + 1) * self.sums
+        sums = 3 * len(self.layers) if self.policy.at_the_end else self.striped + 1
+        return outputs + self._weights() + self._products() + sums * self.sums
+
+    def _products(self) -> int:
+        """Bytes of the features that are multiplied at once, rearranged, and of their products."""
+        if self.policy.block_images:
+            return 4 * self.policy.slice_bytes
+        largest = max(layer.features for layer in self.layers) * self.images * self.itemsize
+        return 2 * min(largest, self.policy.slice_bytes)
 
     def _weights(self) -> int:
         """Bytes of the weights that are copied to fold batch norms into them."""
@@ -103,14 +106,17 @@ class Plan:
             before = sum(size[index] for index in held)
             held = {index for index in held if until[index] > layer.index} | {owner[layer.index]}
             after = sum(size[index] for index in held)
-            peak = max(peak, max(before, after) + 4 * self.group(layer) * layer.widest)
+            peak = max(peak, max(before, after) + self._working(layer))
             held = {index for index in held if until[index] > layer.index}
         return peak * self.itemsize
+
+    def _working(self, layer: Layer) -> int:
+        return self.policy.working * self.group(layer) * layer.widest
 
     def _peak_on_stripes(self) -> int:
         """Bytes held for a stripe, the rows kept for the next, and the outputs put together."""
         last_use, exits = self.last_use, self.exits
-        group = min(LEAST_GROUP, self.images) / self.images
+        group = min(self.policy.least_group, self.images) / self.images
         lag = {IMAGE: 0}  # rows by which a layer is behind before the last stripe
         size = {IMAGE: self.rows * self.layers[0].inputs[0][0] * self.layers[0].inputs[0][2]}
         kept, held, peak = 0, {IMAGE}, 0
@@ -130,7 +136,7 @@ class Plan:
             rows = min(height, -(-self.rows * height // self.height) + late)
             size[layer.index] = channels * rows * width
             held.add(layer.index)
-            working = round(4 * group * max(size[layer.index], *windows))
+            working = round(self.policy.working * group * max(size[layer.index], *windows))
             peak = max(peak, sum(size[index] for index in held) + working)
             held = {index for index in held if last_use[index] > layer.index}
         assembled = sum(layer.features for layer in exits)
@@ -141,7 +147,14 @@ class DoesNotFitError(ValueError):
     """All images' outputs do not fit into the memory together."""
 
 
-def make_plan(layers: list[Layer], images: int, itemsize: int, memory: int, sums: int = 0) -> Plan:
+def make_plan(
+    layers: list[Layer],
+    images: int,
+    itemsize: int,
+    memory: int,
+    sums: int = 0,
+    policies: Sequence[Policy] = (PROCESSOR,),
+) -> Plan:
     """Plan the run, first for speed, then for as little memory as there is.
 
     Args:
@@ -150,16 +163,18 @@ def make_plan(layers: list[Layer], images: int, itemsize: int, memory: int, sums
         itemsize: Bytes of one number of an output.
         memory: Bytes that the layers' outputs, and what is needed to compute them, may take.
         sums: As in `Plan`.
+        policies: The first that fits is taken.
 
     Raises:
         DoesNotFitError: If no plan keeps within `memory`.
     """
     least = float("inf")
-    for striped, rows in _choices(layers, min(images, LEAST_GROUP) * itemsize):
-        plan = Plan(layers, images, itemsize, striped, rows, sums)
-        if plan.peak <= memory:
-            return plan
-        least = min(least, plan.peak)
+    for policy in policies:
+        for striped, rows in _choices(layers, min(images, policy.least_group) * itemsize, policy):
+            plan = Plan(layers, images, itemsize, striped, rows, sums, policy)
+            if plan.peak <= memory:
+                return plan
+            least = min(least, plan.peak)
     raise DoesNotFitError(
         f"{images} images of {layers[0].inputs[0]} need {least / 2**20:.0f} MiB for the layers' "
         f"outputs, more than the {memory / 2**20:.0f} MiB of memory allowed: allow more, or use "
@@ -168,13 +183,18 @@ def make_plan(layers: list[Layer], images: int, itemsize: int, memory: int, sums
 
 
 def most_images(
-    layers: list[Layer], images: int, itemsize: int, memory: int, processes: int = 1
+    layers: list[Layer],
+    images: int,
+    itemsize: int,
+    memory: int,
+    processes: int = 1,
+    policies: Sequence[Policy] = (PROCESSOR,),
 ) -> int:
     """Return how many of `images` images fit at once, those of all processes together."""
 
     def too_many(count: int) -> bool:
         try:
-            make_plan(layers, -(-count // processes), itemsize, memory, gram_bytes(count))
+            make_plan(layers, -(-count // processes), itemsize, memory, gram_bytes(count), policies)
         except DoesNotFitError:
             return True
         return False
@@ -182,16 +202,20 @@ def most_images(
     return bisect_left(range(1, images + 1), True, key=too_many)
 
 
-def _choices(layers: list[Layer], group_bytes: int) -> Iterator[tuple[int, int]]:
+def _choices(layers: list[Layer], group_bytes: int, policy: Policy) -> Iterator[tuple[int, int]]:
     """Yield how many layers to stripe and how many rows a stripe has, the fastest choices first.
 
     Args:
         layers: The network's layers.
         group_bytes: Bytes that one number takes in the least group of images.
+        policy: Sizes of the pieces.
     """
-    wide = [layer.index for layer in layers if layer.widest * group_bytes > WHOLE_BYTES]
+    whole_bytes = policy.whole_bytes
+    wide = [layer.index for layer in layers if layer.widest * group_bytes > whole_bytes]
     if not wide:
         yield 0, 0
+    if whole_bytes == float("inf"):
+        return
     can = next((layer.index for layer in layers if not layer.can_stripe), len(layers))
     if wide and not can:
         yield 0, 0
@@ -200,7 +224,7 @@ def _choices(layers: list[Layer], group_bytes: int) -> Iterator[tuple[int, int]]
     for striped in range(fewest, can + 1):
         step = max(1, height // layers[striped - 1].shape[1])
         row = max(layer.features for layer in layers[:striped]) / height
-        rows = max(step, int(STRIPE_BYTES / (row * group_bytes)) // step * step)
+        rows = max(step, int(policy.stripe_bytes / (row * group_bytes)) // step * step)
         while rows >= step:
             if rows < height:
                 yield striped, rows

@@ -5,7 +5,7 @@ images, its output handed out and freed after its last reader. One forward pass,
 twice, and never more in memory than a few layers' outputs; the first layers, whose outputs are the
 large ones, run on horizontal stripes. Any other network is run with hooks.
 
-It all happens on the network's device. Speed and memory were measured on processors alone.
+It all happens on the network's device, in pieces that `policy` chooses.
 """
 
 from __future__ import annotations
@@ -14,28 +14,23 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, cast
+from typing import Final, Literal, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from yolo_synth.analysis.activations.breadth_first import Batch, Piece, run_breadth_first
-from yolo_synth.analysis.activations.grams import Gram, GramFolder, fingerprint, gram_bytes, share
+from yolo_synth.analysis.activations.collecting import Layers, collect
+from yolo_synth.analysis.activations.grams import GramFolder, fingerprint, gram_bytes, share
 from yolo_synth.analysis.activations.hooks import LayerChoice, Part, catch, find_outputs, pack
 from yolo_synth.analysis.activations.layers import Planned, is_planned, read_layers
-from yolo_synth.analysis.activations.plan import (
-    LEAST_GROUP,
-    DoesNotFitError,
-    make_plan,
-    most_images,
-)
+from yolo_synth.analysis.activations.plan import DoesNotFitError, make_plan, most_images
+from yolo_synth.analysis.activations.policy import Policy, hook_policy, memory_of, policies
 from yolo_synth.analysis.activations.precision import full_float32
-
-MEMORY: Final = 2 * 2**30
-"""Bytes that layers' outputs take at most, by default; 200 images of 416x416 need 1.3 GiB."""
 
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -49,7 +44,7 @@ def gram_matrices(
     images: Tensor,
     *,
     layers: Sequence[LayerChoice] | None = None,
-    memory: int = MEMORY,
+    memory: int | None = None,
     precision: Precision = "float32",
     folder: Path | None = None,
     progress: Callable[[float], None] | None = None,
@@ -80,12 +75,16 @@ def gram_matrices(
         ValueError: As `each_layer`; if an activation is not finite, with its layer and images; if
             `folder` holds matrices of another network or of other images.
     """
+    memory = memory_of(_example(network).device) if memory is None else memory
     most = -(-len(images) // group.size()) if group else len(images)
     if group and len(images) <= most * (group.size() - 1):
         raise ValueError(f"{len(images)} images are too few for each of {group.size()} processes")
     mine = images[share(len(images), group)]
+    prepare = partial(
+        _prepare, network, mine, layers, memory, precision, most, gram_bytes(len(images))
+    )
     try:
-        run = _prepare(network, mine, layers, memory, precision, most, gram_bytes(len(images)))
+        run = prepare()
     except DoesNotFitError:
         blocks = _blocks(network, images, memory, precision, group.size() if group else 1)
         if not blocks:
@@ -96,26 +95,13 @@ def gram_matrices(
     )
     result = torch.empty(len(run.names), len(images), len(images), dtype=torch.float64)
     done = store.load_into(result) if store else set()
-    sums: dict[int, Gram] = {}
-    features = [0] * len(run.names)
-    for layer, chunks in run.pieces if len(done) < len(run.names) else ():
-        features[layer] += chunks[0][0].numel()
-        factor, sources = run.gram_sources[layer]
-        if layer not in done and not factor:
-            gram = sums.setdefault(
-                layer, Gram(len(images), run.names[layer], chunks[0].device, group)
-            )
-            gram.add(chunks)
-        if layer not in done and features[layer] == run.features[layer]:
-            done.add(layer)
-            if factor:
-                torch.sum(result[list(sources)], 0, out=result[layer]).mul_(factor)
-            else:
-                result[layer] = sums.pop(layer).matrix()
-            if store and (group is None or group.rank() == 0):
-                store.save(layer, result[layer])
-        if progress is not None:
-            progress(sum(features) / sum(run.features))
+
+    def save(layer: int) -> None:
+        if store and (group is None or group.rank() == 0):
+            store.save(layer, result[layer])
+
+    if not collect(run, result, done, save, progress or (lambda _: None), group):
+        collect(prepare(at_once=False), result, done, save, progress or (lambda _: None), group)
     return result
 
 
@@ -126,7 +112,8 @@ def _blocks(
     count, itemsize = len(images), DTYPES[precision].itemsize
     with evaluating(network):
         layers = read_layers(cast(Planned, network), images.shape[1:])
-    at_once = most_images(layers, count, itemsize, memory, processes)
+    ways = policies(_example(network).device, count, DTYPES[precision], memory)
+    at_once = most_images(layers, count, itemsize, memory, processes, ways)
     if at_once < 2:
         return []
     blocks = list(torch.arange(count).tensor_split(-(-count // (at_once // 2))))
@@ -190,7 +177,7 @@ def each_layer(
     images: Tensor,
     *,
     layers: Sequence[LayerChoice] | None = None,
-    memory: int = MEMORY,
+    memory: int | None = None,
     precision: Precision = "float32",
 ) -> Iterator[Piece]:
     """Run a network and hand out each layer's output for all images.
@@ -207,7 +194,8 @@ def each_layer(
             whole plan, without one for the `blocks` that the network names, or else for all modules
             that have none inside.
         memory: Bytes that the layers' outputs, and what is needed to compute them, may take, beside
-            the network and the images; without a plan, the bytes of the outputs that are kept.
+            the network and the images; without a plan, the bytes of the outputs that are kept. By
+            default 2 GiB on a processor, and most of what is free on a CUDA device.
         precision: Of the layers' outputs.
 
     Yields:
@@ -220,6 +208,7 @@ def each_layer(
             has a choice that stands for no module that runs, or for one that does not return
             floating numbers for each image.
     """
+    memory = memory_of(_example(network).device) if memory is None else memory
     with full_float32():
         yield from _prepare(network, images, layers, memory, precision, len(images)).pieces
 
@@ -232,24 +221,8 @@ def layer_names(
     The module's name; `name:0`, `name:1` and so on where it returns several tensors in a forward
     pass or is called several times. The arguments are as in `each_layer`.
     """
-    return _prepare(network, images, layers, MEMORY, "float32", len(images)).names
-
-
-class _Layers(NamedTuple):
-    """The layers of a network, about to be run.
-
-    Attributes:
-        names: Of the layers, in order.
-        features: Numbers in each layer's output for one image.
-        gram_sources: For each layer a factor and layers before it: its Gram matrix is the factor
-            times the sum of theirs. Factor 0 where it does not follow from others.
-        pieces: Runs the network.
-    """
-
-    names: list[str]
-    features: list[int]
-    gram_sources: list[tuple[int, tuple[int, ...]]]
-    pieces: Iterator[Piece]
+    memory = memory_of(_example(network).device)
+    return _prepare(network, images, layers, memory, "float32", len(images)).names
 
 
 def _prepare(
@@ -260,10 +233,13 @@ def _prepare(
     precision: str,
     most: int,
     sums: int = 0,
-) -> _Layers:
+    *,
+    at_once: bool = True,
+) -> Layers:
     """Check the input and make ready to run; the memory holds the outputs of `most` images.
 
-    And, of a network with a plan, `sums` bytes for each layer that runs.
+    And, of a network with a plan, `sums` bytes for each layer that runs. `at_once` allows policies that
+    look at the end alone whether all is finite.
     """
     if images.dim() != 4 or not len(images):
         raise ValueError(f"images must be [n, 3, H, W] with n >= 1, not {list(images.shape)}")
@@ -272,26 +248,37 @@ def _prepare(
     if precision not in DTYPES:
         raise ValueError(f"precision must be one of {', '.join(DTYPES)}, not {precision!r}")
     if layers is None and is_planned(network):
-        return _prepare_plan(network, images, memory, DTYPES[precision], most, sums)
+        dtype, device = DTYPES[precision], _example(network).device
+        ways = policies(device, len(images), dtype, memory)
+        ways = tuple(way for way in ways if at_once or not way.at_the_end)
+        return _prepare_plan(network, images, memory, dtype, most, sums, ways)
     chosen = named_blocks(network) if layers is None else layers
     return _prepare_hooks(network, images, chosen, memory, DTYPES[precision], most)
 
 
 def _prepare_plan(
-    network: nn.Module, images: Tensor, memory: int, dtype: torch.dtype, most: int, sums: int
-) -> _Layers:
+    network: nn.Module,
+    images: Tensor,
+    memory: int,
+    dtype: torch.dtype,
+    most: int,
+    sums: int,
+    ways: Sequence[Policy],
+) -> Layers:
     with evaluating(network), torch.inference_mode():
         layers = read_layers(cast(Planned, network), images.shape[1:])
-        plan = make_plan(layers, most, dtype.itemsize, memory, sums)
+        plan = make_plan(layers, most, dtype.itemsize, memory, sums, ways)
         gram_sources = [(layer.gram_factor, layer.sources) for layer in layers]
 
     @torch.inference_mode()
     def pieces() -> Iterator[Piece]:
         with evaluating(network):
-            yield from run_breadth_first(plan, _batches(images, _example(network).device, dtype))
+            batches = _batches(images, _example(network).device, dtype, plan.policy)
+            yield from run_breadth_first(plan, batches)
 
     names = [f"layers.{layer.index}" for layer in layers]
-    return _Layers(names, [layer.features for layer in layers], gram_sources, pieces())
+    features = [layer.features for layer in layers]
+    return Layers(names, features, gram_sources, pieces(), plan.policy)
 
 
 def _prepare_hooks(
@@ -301,13 +288,14 @@ def _prepare_hooks(
     memory: int,
     dtype: torch.dtype,
     most: int,
-) -> _Layers:
+) -> Layers:
     weight = _example(network)
-    batches = _batches(images, weight.device, weight.dtype)
+    way = hook_policy(weight.device, len(images), dtype, memory)
+    batches = _batches(images, weight.device, weight.dtype, way)
     casting = torch.autocast(weight.device.type, dtype, enabled=dtype == torch.bfloat16)
     with evaluating(network), torch.inference_mode(), casting:
         outputs = find_outputs(network, batches[0].rows()[:2], layers)
-    capacity = memory // (most * dtype.itemsize)
+    capacity = int(way.hooked * memory) // (most * dtype.itemsize)
     if not capacity:
         raise ValueError(f"{memory} bytes of memory do not hold one feature of {most} images")
 
@@ -323,12 +311,13 @@ def _prepare_hooks(
 
     names = [output.name for output in outputs]
     features = [output.features for output in outputs]
-    return _Layers(names, features, [(0, ())] * len(outputs), pieces())
+    return Layers(names, features, [(0, ())] * len(outputs), pieces(), way)
 
 
-def _batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> list[Batch]:
+def _batches(images: Tensor, device: torch.device, dtype: torch.dtype, way: Policy) -> list[Batch]:
     """Bring the images to a device, all at once: 200 of 416x416 are 0.1 GB."""
-    return [Batch(group, dtype) for group in torch.split(images.to(device), LEAST_GROUP)]
+    groups = torch.split(images.to(device), way.least_group)
+    return [Batch(group, dtype, way.memory_format) for group in groups]
 
 
 def _example(network: nn.Module) -> Tensor:
