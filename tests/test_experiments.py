@@ -19,7 +19,7 @@ from yolo_synth.devices import visible
 from yolo_synth.runs import domain_name
 
 PROJECT = Path(__file__).parent.parent
-SWEEPS = ["experiments/sweep.yaml", "experiments/tiny_sweep.yaml"]
+SWEEPS = [f"experiments/{name}.yaml" for name in ("sweep", "tiny_sweep", "tiny_retinanet_sweep")]
 EXPERIMENTS = sorted(
     str(path.relative_to(PROJECT))
     for path in (PROJECT / "experiments").glob("*.yaml")
@@ -50,8 +50,12 @@ def test_there_is_an_experiment_for_each_model_of_the_paper():
 def test_every_experiment_is_one_the_command_takes(file, capsys):
     config = parsed(["fit", "--config", file], capsys)
     given = yaml.safe_load((PROJECT / file).read_text())
-    for key, value in given.get("model", {}).items():
-        assert config["model"][key] == value
+    model = given.get("model", {})
+    network = model.pop("network", None)
+    assert model.items() <= config["model"].items()
+    if network is not None:
+        assert config["model"]["network"]["class_path"] == network["class_path"]
+        assert network["init_args"].items() <= config["model"]["network"]["init_args"].items()
     assert config["seed_everything"] == given["seed_everything"]
     assert config["early_stopping"]["monitor"] == "val/map50"
 
