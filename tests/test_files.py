@@ -78,7 +78,7 @@ def test_a_killed_writer_leaves_the_file_of_before_and_a_draft_that_can_be_remov
     assert done.returncode == -signal.SIGKILL
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert len(names(tmp_path)) == 2
-    remove_drafts(tmp_path)
+    remove_drafts(tmp_path.parent)
     assert names(tmp_path) == ["last.ckpt"]
 
 

@@ -73,8 +73,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_drafts(folder: str | Path) -> None:
-    """Remove what writers that were killed left in a folder; nobody may be writing there."""
-    for draft in Path(folder).glob(f".*{DRAFT}"):
+    """Remove what writers that were killed left in a folder or below; nobody may be writing there."""
+    for draft in Path(folder).rglob(f".*{DRAFT}"):
         with suppress(OSError):
             draft.unlink()
 

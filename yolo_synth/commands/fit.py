@@ -24,12 +24,15 @@ from yolo_synth.callbacks.record import RecordRun, SaveConfig, finish, loggers
 from yolo_synth.callbacks.similarity import Similarity
 from yolo_synth.claims import claimed
 from yolo_synth.commands import PROGRAM
+from yolo_synth.commands.overruled import overruled
 from yolo_synth.commands.predictions import write_predictions
 from yolo_synth.commands.resuming import run_of_before
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.summary import refuse_boxless
 from yolo_synth.detector import Detector, load_checkpoint, read_checkpoint
 from yolo_synth.networks.contract import check_side
+
+log = logging.getLogger(__name__)
 
 _FOUND_BY_LIGHTNING: Final = ("best", "last", "hpc")
 """What a checkpoint may be called instead of by its path."""
@@ -114,6 +117,8 @@ class TrainingCLI(LightningCLI):
         """Parse the command line, and read the checkpoint that it names before Lightning does."""
         super().parse_arguments(parser, args)
         verb = self.config.subcommand
+        for sentence in overruled(sys.argv[1:], self.config[verb].as_dict()):
+            log.warning(sentence)
         path = self.config[verb].ckpt_path
         if path is None or path in _FOUND_BY_LIGHTNING:
             return
