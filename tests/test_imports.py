@@ -125,6 +125,7 @@ HEAVY = ("torch", "lightning", "wandb", "pandas", "matplotlib", "scipy")
         ("data --help", HEAVY),
         ("data conquer", HEAVY),
         ("demo --help", HEAVY),
+        ("init --help", HEAVY),
         ("data tiny --help", ("lightning", "wandb", "matplotlib")),
         ("data check --help", ("wandb",)),
         ("report --help", ("wandb",)),

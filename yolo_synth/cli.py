@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from inspect import signature
 from typing import Any, Final, NamedTuple
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -31,10 +32,12 @@ class Verb(NamedTuple):
     Attributes:
         place: Its module in this package, and its name there.
         summary: The first paragraph of its docstring, for the list of verbs.
+        optional: The parameter that is given by its place and may be left out, if there is one.
     """
 
     place: str
     summary: str
+    optional: str = ""
 
     def load(self) -> Callable[..., int | None]:
         """Import the function; what it returns is the exit code of what it found, None is 0."""
@@ -45,6 +48,11 @@ class Verb(NamedTuple):
 
 VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
     "demo": Verb("commands.demo:demo", "run the whole study in miniature, in ./demo"),
+    "init": Verb(
+        "commands.init:init",
+        "write the experiment files to start from, as experiments/ in a folder",
+        optional="folder",
+    ),
     "sweep": Verb("commands.sweep:sweep", "train all runs of a W&B sweep file on this machine"),
     "evaluate": Verb(
         "evaluation:evaluate",
@@ -124,7 +132,12 @@ def _add_verb(subcommands: Any, name: str, verb: Verb, named: str) -> None:  # n
     if name == named:
         function = verb.load()
         parser.description = " ".join((function.__doc__ or "").split("Args:")[0].split())
-        parser.add_function_arguments(function, as_positional=True)
+        parser.add_function_arguments(function, as_positional=True, skip={verb.optional})
+        if verb.optional:
+            default = signature(function).parameters[verb.optional].default
+            parser.add_argument(
+                verb.optional, nargs="?", default=default, help=f"{default} if left out"
+            )
         for action in parser._actions:
             if action.default is False:  # `--dropped` alone is `--dropped true`
                 action.nargs, action.const = "?", True

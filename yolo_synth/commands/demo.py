@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from yolo_synth.commands.init import init
+
 COMMANDS: Final = (
     ("demo/data/tiny.json", "data tiny demo/data --images 500"),
     ("demo/pretraining/tiny.json", "data tiny demo/pretraining --images 500 --seed 100"),
@@ -33,12 +35,10 @@ def demo() -> None:
 
     Draws small street scenes in both data sets' formats, trains U-Real, U-Synthetic, F-Real and
     F-Synthetic on them with two seeds, tests each on both and writes the report. What is done already is
-    not done again; remove ./demo to start afresh.
+    not done again; remove ./demo to start afresh. Without ./experiments, its files are written first.
     """
     if not Path("experiments/tiny_sweep.yaml").is_file():
-        raise FileNotFoundError(
-            "experiments/tiny_sweep.yaml: no such file; call yolo-synth demo in the project's folder"
-        )
+        init()
     start = time.monotonic()
     for made, command in COMMANDS:
         if made is not None and Path(made).exists():
