@@ -20,7 +20,7 @@ from yolo_synth.labels import CLASSES
 from yolo_synth.networks.yolov3.architecture import ANCHORS, STRIDES
 from yolo_synth.networks.yolov3.targets import assign, level_anchors
 from yolo_synth.survey import counts as counting
-from yolo_synth.survey.charts import coverage
+from yolo_synth.survey.heat import coverage
 from yolo_synth.survey.sizes import best_iou, network_sizes
 
 FIGURES = ("overview", "anchors", "places")

@@ -197,6 +197,21 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return images, _Packed(target for _, target in samples)
 
 
+def draw(names: Sequence[str], n: int, seed: int, split: str) -> list[str]:
+    """Draw n of a split's images, whatever order they come in.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+    if not 1 <= n <= len(names):
+        raise ValueError(
+            f"cannot draw {n} images from split {split!r}, which has {len(names)}; ask for a "
+            "number between them"
+        )
+    in_order = sorted(names)
+    return [in_order[i] for i in np.random.default_rng(seed).permutation(len(names))[:n]]
+
+
 def in_order(
     dataset: ImageDataset, replicas: int, rank: int, split: str
 ) -> DistributedSampler[Any]:

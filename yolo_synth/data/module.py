@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule
@@ -27,7 +26,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from yolo_synth.boxes import Resize
 from yolo_synth.data.cache import ImageCache
 from yolo_synth.data.conditions import Where, check_where, select
-from yolo_synth.data.dataset import Batch, ImageDataset, TrainSampler, in_order, loader
+from yolo_synth.data.dataset import Batch, ImageDataset, TrainSampler, draw, in_order, loader
 from yolo_synth.data.headers import image_size
 from yolo_synth.data.images import Augmentation, Sample
 from yolo_synth.data.splits import (
@@ -152,6 +151,11 @@ class DetectionData(LightningDataModule):
         self._table: pd.DataFrame | None = None
         self._names: dict[str, list[str]] | None = None
         self._datasets: dict[str, ImageDataset] = {}
+
+    @property
+    def title(self) -> str:
+        """What headings call this data: its domain, or else its class."""
+        return self.domain or type(self).__name__
 
     @abstractmethod
     def read(self) -> pd.DataFrame:
@@ -319,13 +323,7 @@ class DetectionData(LightningDataModule):
         Raises:
             ValueError: If the split has fewer than n images.
         """
-        names = sorted(self.names(split))
-        if not 1 <= n <= len(names):
-            raise ValueError(
-                f"cannot draw {n} images from split {split!r}, which has {len(names)}; ask for a "
-                "number between them"
-            )
-        drawn = [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:n]]
+        drawn = draw(self.names(split), n, seed, split)
         dataset = self._images(drawn, size)
         return torch.stack([dataset[i][0] for i in range(n)]), drawn
 

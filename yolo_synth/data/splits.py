@@ -9,6 +9,7 @@ whole; `shared_groups` counts what another split does. The paper's split, images
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -20,6 +21,8 @@ import pandas as pd
 
 from yolo_synth.data.listing import check_name, check_path
 from yolo_synth.data.mistakes import refuse
+
+log = logging.getLogger(__name__)
 
 SPLITS: Final = ("train", "valid", "test")
 """Names of the three parts; a list file is called `train.txt`, `valid.txt` or `test.txt`."""
@@ -192,6 +195,11 @@ def part_split(images: pd.DataFrame, seed: int = 0) -> dict[str, list[str]]:
             f"images here are in {' and '.join(given) or 'none of them'}; use split_by image or group"
         )
     test = there[given[1]]
+    log.info(
+        "the data set has parts for train and %s alone: all of %s is the test set, and 20 %% of train is "
+        "held out for validation",
+        *(given[1], given[1]),
+    )
     rest = there["train"][~there["train"]["group"].isin(test["group"])]
     held_out = _deal(dict(zip(rest["image"], rest["group"], strict=True)), _HELD_OUT, seed)
     return {**held_out, "test": _shuffled(test["image"], seed)}

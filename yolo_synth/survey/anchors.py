@@ -17,12 +17,17 @@ from yolo_synth.survey.sizes import Sizes, best_iou, network_sizes, size_iou
 _MOST_BOXES: Final = 20_000
 """Boxes that anchors are fitted to; of more, so many are drawn."""
 
+_FEW_BOXES: Final = 100
+"""Boxes for each anchor, of less than which it is said that they are few."""
+
 _STEPS: Final = 1000
 _SPREAD: Final = 0.1
 """Steps of the refinement, and how far one goes: the standard deviation of a side's logarithm."""
 
 
-def anchors(data: str, count: int = 9, size: int | None = None, seed: int = 0) -> None:
+def anchors(
+    data: str, count: int = 9, size: int | None = None, seed: int = 0, *, trust: bool = False
+) -> None:
     """Fit anchors to a data set's training boxes and print them beside YOLOv3's, as YAML.
 
     With the line `anchors:` under `model:` in an experiment file, the network is trained with them.
@@ -36,8 +41,9 @@ def anchors(data: str, count: int = 9, size: int | None = None, seed: int = 0) -
         count: How many anchors.
         size: Side of the network input, in pixels; by default the one of the data file.
         seed: Another seed may give slightly other anchors; the same one gives the same.
+        trust: Whether classes from elsewhere that the file names are imported and run.
     """
-    module = open_data(data)
+    module = open_data(data, trust=trust)
     side = module.image_size if size is None else size
     if count < 1 or side < 1:
         raise ValueError(f"--count and --size are 1 at least, not {count} and {side}")
@@ -46,6 +52,10 @@ def anchors(data: str, count: int = 9, size: int | None = None, seed: int = 0) -
     sizes = network_sizes(table[(table["dropped"] == "") & (split == "train")], side, module.resize)
     fitted = fit_anchors(sizes, count, seed)
     print(f"# width and height in pixels at {side} x {side}; {len(sizes)} boxes of {data}, train")  # noqa: T201
+    if len(sizes) < _FEW_BOXES * count:
+        print(  # noqa: T201
+            f"# so few boxes, less than {_FEW_BOXES} an anchor, tell little of other images of the kind"
+        )
     for name, found in (("anchors", fitted), ("yolov3", np.array(ANCHORS))):
         fit = best_iou(sizes, found)
         recall = float((fit > MATCH_IOU).mean())

@@ -54,15 +54,14 @@ _SPLIT_COLOURS: Final = {
     "unused": "#C9CED3",
 }
 _INK: Final = "#333333"
-_FAINT: Final = "#9AA0A6"
-_GRID: Final = (36, 64)
+FAINT: Final = "#9AA0A6"
 _SIDES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 @styled
 def overview(counts: Counts, title: str) -> Figure:
     """Draw numbers of boxes, their sizes and shapes, what was left out, and the conditions."""
-    figure = _page(9.2, title)
+    figure = page(9.2, title)
     rows = figure.subplots(3, 2, height_ratios=[1, 1, 1])
     panels: Sequence[tuple[str, Callable[[Axes, Counts], None]]] = (
         ("Boxes of each class", _draw_classes),
@@ -81,7 +80,7 @@ def overview(counts: Counts, title: str) -> Figure:
     return figure
 
 
-def _page(height: float, title: str) -> Figure:
+def page(height: float, title: str) -> Figure:
     """Return a figure that is 12 inches wide, with its title."""
     layout = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.12)
     figure = Figure(figsize=(12, height), dpi=100, layout=layout)
@@ -182,7 +181,7 @@ def _draw_sides(axes: Axes, counts: Counts) -> None:
     spans = (("small", 1, SMALL), ("medium", SMALL, MEDIUM), ("large", MEDIUM, 512))
     for name, low, high in spans:
         if low > 1:
-            axes.axvline(np.log2(low), color=_FAINT, lw=0.8, ls=(0, (4, 3)), zorder=0)
+            axes.axvline(np.log2(low), color=FAINT, lw=0.8, ls=(0, (4, 3)), zorder=0)
         text = f"{name}\n{rows[name]:.0%}" if rows["boxes"] else name
         axes.text(np.log2(low * high) / 2, top * 1.22, text, fontsize=8, va="top", ha="center")
 
@@ -193,12 +192,14 @@ def _draw_aspects(axes: Axes, counts: Counts) -> None:
     ticks = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
     names = ("1:8", "1:4", "1:2", "1:1", "2:1", "4:1", "8:1")
     axes.set_xticks(np.log2(ticks), names)
-    axes.axvline(0, color=_FAINT, lw=0.8, ls=(0, (4, 3)), zorder=0)
+    axes.axvline(0, color=FAINT, lw=0.8, ls=(0, (4, 3)), zorder=0)
 
 
 def _draw_dropped(axes: Axes, counts: Counts) -> None:
     every = counts.splits.iloc[-1]
     reasons = [reason for reason in REASONS if reason in REASON_NAMES]
+    if not every["dropped: hood"]:
+        reasons.remove("hood")  # most data sets have none to look for
     numbers = np.array([every[f"dropped: {reason}"] for reason in reasons], np.float64)
     places = list(range(len(reasons)))
     # Square roots, so that few hoods can be seen beside many traffic signs.
@@ -219,8 +220,7 @@ def _draw_dropped(axes: Axes, counts: Counts) -> None:
 def _draw_attributes(axes: Axes, counts: Counts) -> None:
     table = counts.attributes
     if table.empty:
-        axes.set_axis_off()
-        axes.text(0, 0.5, "the data set does not say", transform=axes.transAxes, fontsize=9)
+        axes.set_visible(False)  # there is nothing to say of it
         return
     numbers = table.set_index(["attribute", "value"]).sum(axis=1)
     names = [name for name in ATTRIBUTES if name in set(table["attribute"])]
@@ -259,7 +259,7 @@ def _draw_attributes(axes: Axes, counts: Counts) -> None:
 @styled
 def anchor_fit(counts: Counts, title: str) -> Figure:
     """Draw widths and heights of all boxes with YOLOv3's anchors, and the boxes that none answers for."""
-    figure = _page(5.6, title)
+    figure = page(5.6, title)
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     _draw_plane(left, counts, figure)
     _draw_recall(right, counts)
@@ -332,45 +332,3 @@ def _draw_recall(axes: Axes, counts: Counts) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-
-
-@styled
-def places(table: pd.DataFrame, title: str) -> Figure:
-    """Draw how often each place of an image is covered, by the boxes of each class and the hood's."""
-    figure = _page(4.9, title)
-    used = table["dropped"] == ""
-    parts = [(name, table[used & (table["label"] == i)]) for i, name in enumerate(CLASSES)]
-    parts.append(("left out as hood", table[table["dropped"] == "hood"]))
-    for axes, (name, boxes) in zip(figure.subplots(2, 3).flat, parts, strict=True):
-        axes.set_title(f"{name}, {len(boxes):,}", loc="left", fontsize=9.5, weight="bold")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_color(_FAINT)
-        axes.spines[:].set_linewidth(0.6)
-        axes.set_aspect("equal")
-        axes.set_xlim(0, _GRID[1])
-        axes.set_ylim(_GRID[0], 0)
-        if len(boxes):
-            heat = coverage(boxes)
-            extent = (0, _GRID[1], _GRID[0], 0)
-            image = axes.imshow(heat, cmap="GnBu", vmin=0, extent=extent, interpolation="bilinear")
-            bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=20, shrink=0.8)
-            bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            bar.ax.tick_params(labelsize=7)
-            bar.outline.set_linewidth(0.4)
-    return figure
-
-
-def coverage(boxes: pd.DataFrame) -> NDArray[np.float64]:
-    """Return which share of the boxes covers each of 36 x 64 cells that the image is divided into."""
-    rows, columns = _GRID
-    edges = boxes[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
-    native = boxes[["width", "height", "width", "height"]].to_numpy(np.float64)
-    grid = np.array([columns, rows, columns, rows], np.float64)
-    cells = np.clip(np.rint(edges / native * grid), 0, grid).astype(np.int64)
-    # Corners of every box, summed along both axes, count the boxes over each cell.
-    corners = np.zeros((rows + 1, columns + 1))
-    for x, y, sign in ((0, 1, 1), (2, 1, -1), (0, 3, -1), (2, 3, 1)):
-        np.add.at(corners, (cells[:, y], cells[:, x]), sign)
-    heat: NDArray[np.float64] = corners.cumsum(0).cumsum(1)[:rows, :columns] / len(boxes)
-    return heat

@@ -51,7 +51,14 @@ class Findings(NamedTuple):
     duplicates: pd.DataFrame
 
 
-def check(data: str, out: str | None = None, ignore: str = "", workers: int | None = None) -> int:
+def check(
+    data: str,
+    out: str | None = None,
+    ignore: str = "",
+    workers: int | None = None,
+    *,
+    trust: bool = False,
+) -> int:
     """Open every image and label of a data set and list what is broken; exit code 1 if anything is.
 
     Broken are: labels or split lists that are refused, two images of one name, a missing, damaged or
@@ -65,6 +72,7 @@ def check(data: str, out: str | None = None, ignore: str = "", workers: int | No
         out: Folder to write all findings to, as CSV; ten of each kind are printed anyway.
         ignore: Kinds that do not count, as printed, separated by commas; they are listed all the same.
         workers: Threads that open images; by default one for each processor core.
+        trust: Whether classes from elsewhere that the file names are imported and run.
 
     Returns:
         1 if anything is broken, else 0.
@@ -75,7 +83,7 @@ def check(data: str, out: str | None = None, ignore: str = "", workers: int | No
         raise ValueError(f"--ignore: there is no kind {unknown[0]}; there are {', '.join(KINDS)}")
     if workers is not None and workers < 1:
         raise ValueError(f"--workers is 1 at least, not {workers}")
-    module = open_data(data)
+    module = open_data(data, trust=trust)
     findings = examine(module, workers)
     print(_text(findings, ignored))  # noqa: T201
     if out is not None:

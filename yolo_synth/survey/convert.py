@@ -9,7 +9,12 @@ from yolo_synth.data.source import open_data
 
 
 def convert(
-    data: str, to: Format = "coco", out: str = "converted", images: Placing = "link"
+    data: str,
+    to: Format = "coco",
+    out: str = "converted",
+    images: Placing = "link",
+    *,
+    trust: bool = False,
 ) -> None:
     """Write a data set as COCO JSON or YOLO text files, as it is trained on.
 
@@ -24,8 +29,9 @@ def convert(
         images: link makes hard links (who changes one image changes both) or else copies; copy always
             copies; symlink points to where the images are, on any disk, for other programs alone:
             yolo-synth reads nothing that lies outside of a data set's folder.
+        trust: Whether classes from elsewhere that the file names are imported and run.
     """
-    module = open_data(data)
+    module = open_data(data, trust=trust)
     boxes = write_converted(module, to, Path(out), images)
     counts = ", ".join(
         f"{len(module.names(split))} {split}" for split in ("train", "valid", "test")

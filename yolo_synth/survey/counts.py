@@ -54,6 +54,11 @@ class Counts:
     boxes: pd.DataFrame
     images: pd.DataFrame
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether any two images are of one group (sequence, ride)."""
+        return bool((self.groups["images"] > 1).any())
+
     def write(self, folder: Path) -> None:
         """Write the four tables as CSV."""
         folder.mkdir(parents=True, exist_ok=True)

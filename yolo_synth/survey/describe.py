@@ -10,11 +10,12 @@ import pandas as pd
 from yolo_synth.data.source import open_data
 from yolo_synth.survey import charts
 from yolo_synth.survey.counts import Counts, count
+from yolo_synth.survey.heat import places
 
 _MOST_GROUPS: Final = 10
 
 
-def describe(data: str, out: str | None = None) -> None:
+def describe(data: str, out: str | None = None, *, trust: bool = False) -> None:
     """Print and draw what a data set holds: images, boxes, sizes, what was left out, and why.
 
     Of each split: boxes of each class, their sizes at network scale, boxes an image, images without
@@ -25,18 +26,19 @@ def describe(data: str, out: str | None = None) -> None:
         data: File that names the data set, as experiments/data/bdd100k.yaml.
         out: Folder to write to, tables as CSV and figures as PNG; by default description/ and the
             name of the data file.
+        trust: Whether classes from elsewhere that the file names are imported and run.
     """
-    module = open_data(data)
+    module = open_data(data, trust=trust)
     counts = count(module)
     folder = Path(out) if out else Path("description") / Path(data).stem
     scale = f"{module.image_size} x {module.image_size}, {module.resize}"
     print(_text(counts, scale))  # noqa: T201
     counts.write(folder)
-    name = f"{type(module).__name__} ({data})"
+    name = f"{module.title} ({data})"
     figures = {
         "overview": charts.overview(counts, f"{name} at {scale}"),
         "anchors": charts.anchor_fit(counts, f"{name} at {scale}"),
-        "places": charts.places(module.table, f"{name}: where the boxes are"),
+        "places": places(module.table, f"{name}: where the boxes are"),
     }
     for key, figure in figures.items():
         figure.savefig(folder / f"{key}.png", dpi=150)
@@ -55,8 +57,11 @@ def _text(counts: Counts, scale: str) -> str:
     )
     shares = ["small", "medium", "large", "recall"]
     classes[shares] = classes[shares].map(lambda s: "-" if pd.isna(s) else f"{s:.1%}")
+    splits = counts.splits.set_index("split").T
+    without = [] if counts.has_groups else ["groups"]
+    without += [] if (splits.loc["dropped: hood"] > 0).any() else ["dropped: hood"]
     parts = [
-        _table(counts.splits.set_index("split").T.reset_index(names="")),
+        _table(splits.drop(index=without).reset_index(names="")),
         f"Boxes at {scale}: share of COCO's small, medium and large; side (root of the area) in\n"
         "pixels; width over height, median; share that an anchor of YOLOv3 answers for (recall), and\n"
         "mean IoU with the best anchor\n\n" + _table(classes),
@@ -67,6 +72,8 @@ def _text(counts: Counts, scale: str) -> str:
     dropped = groups.columns[groups.columns.str.startswith("dropped: ")]
     filters = dropped.drop("dropped: label")
     lost = groups[groups[filters].sum(axis=1) > 0]
+    if not counts.has_groups:
+        return "\n\n".join(parts)
     if len(lost):
         parts.append(
             f"{len(lost)} of {len(groups)} sequences or rides lost boxes to filters (other kinds of "

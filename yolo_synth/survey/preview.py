@@ -40,6 +40,8 @@ def preview(
     seed: int = 0,
     dropped: bool = False,
     out: str = "preview.png",
+    *,
+    trust: bool = False,
 ) -> None:
     """Draw a contact sheet of images with their boxes, a colour a class.
 
@@ -49,10 +51,11 @@ def preview(
     Args:
         data: File that names the data set, as experiments/data/bdd100k.yaml.
         split: train, valid or test.
-        images: How many images to draw at random.
+        images: How many images to draw at random, of those with boxes as long as there are any.
         seed: Another seed draws other images.
         dropped: Show the boxes that the filters left out, instead of those that are used.
         out: File to write, .png or .jpg.
+        trust: Whether classes from elsewhere that the file names are imported and run.
     """
     path = Path(out)
     if path.suffix.lower() not in _SUFFIXES:
@@ -61,7 +64,7 @@ def preview(
         raise ValueError(f"--images is 1 at least, not {images}")
     if split not in SPLITS:
         raise ValueError(f"--split is {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, not {split}")
-    module = open_data(data)
+    module = open_data(data, trust=trust)
     names = set(module.names(split))
     table = module.table[module.table["image"].isin(names) & (module.table["width"] > 0)]
     boxes = table[table["dropped"] == ""]
@@ -72,7 +75,9 @@ def preview(
             print(f"no filter left out a box in {split} of {data}; {out} is not written")  # noqa: T201
             return
     else:
-        drawn = _shuffled(table["image"].unique(), seed)[:images]
+        with_boxes = _shuffled(boxes["image"].unique(), seed)
+        empty = _shuffled(sorted(set(table["image"]) - set(with_boxes)), seed)
+        drawn = [*with_boxes, *empty][:images]
     boxes = boxes[boxes["image"].isin(drawn)]
     names_of = REASON_NAMES if dropped else dict(enumerate(CLASSES))
     boxes = boxes.assign(key=[names_of[key] for key in boxes["dropped" if dropped else "label"]])
@@ -82,7 +87,7 @@ def preview(
     }
     pixels = _load(module, drawn)
     what = "boxes that filters left out" if dropped else "boxes that are used"
-    title = f"{type(module).__name__} {split}: {len(drawn)} of {len(names):,} images, {what}"
+    title = f"{module.title} {split}: {len(drawn)} of {len(names):,} images, {what}"
     path.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(pixels, boxes, colours, title).savefig(path, dpi=_DPI)
     print(f"{out}: {len(drawn)} images, {len(boxes)} {what}")  # noqa: T201
