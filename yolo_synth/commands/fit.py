@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from yolo_synth import runs
+from yolo_synth.callbacks.finite import StopAtNonFinite
 from yolo_synth.callbacks.freezing import Freezing
 from yolo_synth.callbacks.pictures import Pictures
 from yolo_synth.callbacks.record import RecordRun, SaveConfig, finish, loggers
@@ -70,7 +71,11 @@ class TrainingCLI(LightningCLI):
             auto_configure_optimizers=False,  # Detector makes its optimizer once freezing has acted
             load_from_checkpoint_support=False,  # config.yaml holds the options, a checkpoint weights
             # one device: on all that there are, batches would be larger than the paper's
-            trainer_defaults={"max_epochs": 100, "devices": 1, "callbacks": [RecordRun()]},
+            trainer_defaults={
+                "max_epochs": 100,
+                "devices": 1,
+                "callbacks": [RecordRun(), StopAtNonFinite()],
+            },
             parser_kwargs={
                 "prog": PROGRAM,
                 **ONE_LINE,
