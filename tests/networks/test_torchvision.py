@@ -115,6 +115,15 @@ def test_a_smaller_image_stays_small_and_thresholds_are_kept():
     assert found["scores"].min() > 0.3
 
 
+@pytest.mark.parametrize("kind", [RetinaNet, FCOS, SSD])
+def test_mixed_precision_rounds_no_boxes(kind):
+    network, images = small(kind).eval(), torch.rand(2, 3, 64, 64)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        boxes = torch.cat([found["boxes"] for found in network.detect(images, 0.001, 0.6)])
+    inside = boxes[(boxes > 8) & (boxes < 56)]
+    assert (inside != inside.bfloat16()).float().mean() > 0.3  # of those in bfloat16, none
+
+
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v3_small"])
 def test_every_block_returns_a_row_an_image(kind, backbone):

@@ -49,6 +49,18 @@ class _AsTheyCome(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvisio
         return image, target
 
 
+def _in_float32(module: nn.Module, given: object, returned: Any) -> Any:  # noqa: ANN401
+    """Return maps and predictions in float32, as a hook: anchors and boxes follow their type.
+
+    In mixed precision they would be rounded to two pixels.
+    """
+    if isinstance(returned, Tensor):
+        return returned.float()
+    if isinstance(returned, dict):
+        return {key: _in_float32(module, given, value) for key, value in returned.items()}
+    return type(returned)(_in_float32(module, given, value) for value in returned)
+
+
 class TorchvisionDetector(Network):
     """What torchvision's detectors have in common; a subclass builds one.
 
@@ -76,6 +88,10 @@ class TorchvisionDetector(Network):
         self._classifier = backbone
         in_pyramid = isinstance(model.backbone, BackboneWithFPN)
         self._body = "model.backbone.body" if in_pyramid else "model.backbone"
+        parts = dict(model.named_modules())
+        for part in ("backbone", "head", "rpn.head"):
+            if part in parts:
+                parts[part].register_forward_hook(_in_float32)
         model.transform = _AsTheyCome(0, 0, _MEAN, _DEVIATION, size_divisible=1)
 
     @property
@@ -116,8 +132,8 @@ class TorchvisionDetector(Network):
         judge.score_thresh, judge.nms_thresh, judge.detections_per_img = confidence, iou, 300
         return [
             {
-                "boxes": found["boxes"],
-                "scores": found["scores"],
+                "boxes": found["boxes"].float(),
+                "scores": found["scores"].float(),
                 "labels": found["labels"] - self.background,
             }
             for found in self(images)
