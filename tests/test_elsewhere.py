@@ -18,14 +18,13 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from numpy.testing import assert_allclose
 
-from yolo_synth import evaluation
+from yolo_synth import evaluation, probe
 from yolo_synth.analysis.activations import policy, run
 from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.cli import main
-from yolo_synth.commands import compare
 from yolo_synth.detector import Detector
 from yolo_synth.networks.yolov3 import YOLOv3
-from yolo_synth.report import outputs, similarities
+from yolo_synth.report.panels import outputs
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def lend(monkeypatch):
     monkeypatch.setattr(SingleDeviceStrategy, "root_device", DEVICE)
     monkeypatch.setattr(CPUAccelerator, "setup_device", lambda *_: None)
     monkeypatch.setattr(Detector, "backward", some_gradients)
-    for verb in (compare, evaluation, outputs, similarities):
+    for verb in (evaluation, outputs, probe):
         monkeypatch.setattr(verb, "fastest", lambda: DEVICE)
     return elsewhere
 
@@ -69,7 +68,7 @@ def runs(lend, tiny_root, tmp_path):
 def test_what_is_trained_there_is_measured_there_as_it_is_here(lend, runs, tmp_path, monkeypatch):
     """The boxes and similarities are those of the processor: it is what computes in both places."""
     assert list(runs.glob("U-Real/0/pictures/*.png"))
-    assert list(runs.glob("U-Real/0/similarity/*/heatmap.png"))
+    assert list(runs.glob("U-Real/0/similarity/*/heatmap_biased.png"))
     results = []
     for place in ("there", "here"):
         root = shutil.copytree(runs, tmp_path / place)

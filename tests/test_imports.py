@@ -34,7 +34,9 @@ MAY_KNOW = {
     "scenes": {"labels", "boxes", "data", "cv2", "PIL", "tqdm"},
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
     "runs": {"data", "detector", "networks", "torch"},
-    "comparison": {"analysis", "networks", "torch", "pandas", "matplotlib"},
+    "probe": {"analysis", "data", "devices", "files", "networks", "runs", "torch", "tqdm"},
+    "comparison": {"analysis", "files", "probe", "torch", "pandas"},
+    "comparison_files": {"analysis", "comparison", "files", "probe", "pandas", "matplotlib"},
     "evaluation": {
         *("analysis", "average_precision", "data", "devices", "networks", "runs"),
         *("torch", "pandas", "tqdm"),
@@ -44,15 +46,18 @@ MAY_KNOW = {
         *("pandas", "matplotlib", "cv2", "jsonargparse", "tqdm"),
     },
     "callbacks": {
-        *("labels", "boxes", "networks", "runs", "comparison", "analysis", "torch", "lightning"),
+        *("labels", "boxes", "networks", "runs", "probe", "comparison", "comparison_files"),
+        *("analysis", "torch", "lightning"),
         *("wandb", "yaml", "pandas", "matplotlib", "PIL"),
     },
     "report": {
-        *("labels", "boxes", "networks", "data", "analysis", "runs", "comparison", "evaluation"),
-        *("devices", "torch", "pandas", "matplotlib", "tqdm"),
+        *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
+        *("comparison_files", "evaluation", "files", "devices"),
+        *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
     "commands": {
-        *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "comparison"),
+        *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "probe"),
+        *("comparison", "comparison_files", "files"),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
         *("callbacks", "claims", "jsonargparse", "difference"),
     },

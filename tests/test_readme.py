@@ -34,7 +34,7 @@ def test_the_steps_run_one_by_one(tmp_path, monkeypatch, capsys):
             arguments += ["--similarity.images=8", "--trainer.check_val_every_n_epoch=1"]
         assert main(arguments) == 0, step
     assert "U-Synthetic" in capsys.readouterr().out
-    assert list(tmp_path.glob("runs/U-Real/0/similarity/U-Synthetic-0*/heatmap.png"))
+    assert list(tmp_path.glob("runs/U-Real/0/similarity/U-Synthetic-0*/heatmap_biased.png"))
     assert (tmp_path / "u_real.weights").stat().st_size > 1_000_000
 
 

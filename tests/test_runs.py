@@ -55,14 +55,6 @@ def test_domains_are_named_by_the_conditions_of_their_images(config, train, test
     assert runs.test_domains(config) == {test: config}
 
 
-def test_sources_are_named_by_the_class_or_the_domain():
-    night = {"timeofday": "night"}
-    assert runs.source_name(data("GTAV"), "test") == "GTAV test"
-    assert (
-        runs.source_name(data("COCO", domain="KITTI", where=night), "valid") == "KITTI-night valid"
-    )
-
-
 def test_a_mixture_is_tested_on_its_parts():
     parts = {"a": data("BDD100K", root="x", resize="letterbox"), "b": data("COCO", domain="Sim")}
     mixture = data("Mixed", parts=parts, resize="stretch")

@@ -26,14 +26,14 @@ def u_real(tiny_root, tmp_path_factory):
 
 def test_a_run_folder_holds_what_later_verbs_need(u_real):
     files = {str(path.relative_to(u_real)) for path in u_real.rglob("*") if path.is_file()}
-    similarity = "similarity/initial-state_BDD100K-test_32"
+    similarity = "similarity/initial-state_Real-test_32"
     assert {
         *("config.yaml", "initial.ckpt", "best.ckpt", "last.ckpt", "metrics.csv", "summary.json"),
         *(
             f"{similarity}/{name}"
             for name in ("similarity.npz", "layers.csv", "images.csv", "curves.png")
         ),
-        *(f"{similarity}/{name}" for name in ("heatmap.png", "heatmap_debiased.png")),
+        *(f"{similarity}/{name}" for name in ("heatmap_biased.png", "heatmap_debiased.png")),
         "pictures/epoch_001.png",
     } <= files
     assert json.loads((u_real / "summary.json").read_text())["epochs"] == 2

@@ -1,35 +1,30 @@
-"""One comparison: two networks, one set of images → similarity of all layers, as files.
+"""One comparison: two networks, one set of images → how similar all layers are, and how sure that is.
 
-Both the callback that compares after training and `yolo-synth compare` end here.
+The callback that compares after training, `yolo-synth compare` and `yolo-synth report` all end here.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from yolo_synth.analysis.activations.run import Precision, gram_matrices
-from yolo_synth.analysis.activations.structure import Structure, structure_of
-from yolo_synth.analysis.figures.influence import influence_sheet
-from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
-from yolo_synth.analysis.similarity.cka import cka, partial_cka
-from yolo_synth.analysis.similarity.jackknife import influence, jackknife
+from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.similarity.cka import cka, deconfound
+from yolo_synth.analysis.similarity.jackknife import influence, jackknife, residual_p
+from yolo_synth.analysis.similarity.measures import mutual_neighbours, procrustes_angle
 from yolo_synth.analysis.similarity.permutation import permutation_test, shuffle_groups
-from yolo_synth.networks.contract import Network
+from yolo_synth.analysis.similarity.series import LayerSeries, Values
+from yolo_synth.probe import Grams, Label, Subject, probe_label
 
 Matrix = npt.NDArray[np.float64]
-Values = npt.NDArray[np.float64]
 
 FEWEST_IMAGES: Final = 4
 """What a debiased similarity needs."""
@@ -43,234 +38,256 @@ DRAWS: Final = 200
 ROUNDING_IMAGES: Final = 16
 """Images on which the error of a lower precision is measured."""
 
+NEIGHBOURS: Final = 10
+"""Nearest neighbours of an image that the second opinion looks at."""
 
-@dataclass(frozen=True)
-class Probe:
-    """The images that both networks see.
+FORMAT: Final = 2
+"""Of what a kept comparison means: raise it whenever a number in it becomes another one."""
 
-    Attributes:
-        images: uint8 [n, 3, S, S].
-        names: Their n file names.
-        source: The data set that they come from, in words, as `BDD100K test`.
-        groups: What each image belongs to, such as its sequence; None if that is not known.
-    """
+BIASED: Final = "biased CKA"
+DEBIASED: Final = "debiased CKA"
 
-    images: Tensor
-    names: list[str]
-    source: str
-    groups: list[str] | None = None
-
-    @property
-    def label(self) -> str:
-        """Number, source and size in words, for titles and folder names."""
-        size = self.images.shape[-1]
-        return f"{len(self.images)} images of {self.source} at {size}x{size}"
+COLUMNS: Final = {
+    "debiased": ("cka_debiased", ""),
+    "partial": ("cka_partial", "partial_"),
+    "angle": ("angle", "angle_"),
+    "neighbours": ("neighbours", "neighbours_"),
+    "match": ("match", "match_"),
+}
+"""What is known of corresponding layers: in tables and files, the value's name and what its bounds'
+names start with."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Linear CKA between all layers of two networks.
+    """Linear CKA between all layers of two networks, and what else is known of corresponding layers.
 
     Attributes:
-        names: The two networks' names.
-        probe: What they saw.
+        first: The network in the rows.
+        second: The network in the columns; with itself there is no interval and no test.
+        probe: Domain of the images that both saw, as `Real`.
+        images: Their number.
+        size: Their side in pixels.
         structure: The layers that both have.
-        biased: [107, 107], as in the paper; row: layer of the first network.
-        debiased: [107, 107], without the bias of few images and many features; can be negative.
-        low: Lower end of the 95 % interval of the debiased diagonal [107]; NaN where there is none,
-            as with fewer than 6 images.
-        high: Upper end [107].
-        null: 95 % point of the debiased diagonal with the images permuted [107].
-        p: Permutation p-value, corrected over the layers [107].
-        partial: Debiased partial CKA, with the common start regressed out [107]; NaN in layers that
-            did not change, None where the networks have no common start.
+        biased: [L, L], as in the paper: inflated where a layer has more features than there are images.
+        debiased: [L, L], without that bias; can be negative, NaN where a layer is constant.
+        series: Of layer i against layer i. `debiased`, the diagonal; `partial`, the same with what
+            both started from regressed out, NaN in layers that did not change, absent where the two
+            have no common start. As a second opinion `angle`, the angular Procrustes distance in
+            radians, `neighbours`, the share of an image's nearest neighbours that both have in
+            common, and `match`, the second network's layer that is most like each of the first.
+        split: The part of the data set that the images are from.
         precision: Of the layers' outputs and products.
         error: Mean and largest error of all cells by that precision, measured on a few of the
             images; None in float32.
-        influence: What each image adds to the debiased diagonal [107, n]; None with fewer than 6
-            images.
+        influence: What each image adds to the debiased diagonal [L, n], if that was asked for.
     """
 
-    names: tuple[str, str]
-    probe: Probe
+    first: Label
+    second: Label
+    probe: str
+    images: int
+    size: int
     structure: Structure
     biased: Matrix
     debiased: Matrix
-    low: Values
-    high: Values
-    null: Values
-    p: Values
-    partial: Values | None = None
+    series: Mapping[str, LayerSeries] = field(default_factory=dict)
+    split: str = "test"
     precision: Precision = "float32"
     error: tuple[float, float] | None = None
     influence: Matrix | None = None
 
+    @property
+    def name(self) -> str:
+        """The pair in words, as `U-Real/0 vs U-Synthetic/0`."""
+        return f"{self.first} vs {self.second}"
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """Both names without the seeds, as `U-Real`."""
+        second = self.second
+        return self.first.model, second.name if second.is_initial else second.model
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Both seeds."""
+        return self.first.seed, self.second.seed
+
+    @property
+    def is_self(self) -> bool:
+        """Whether it is a network with itself."""
+        return self.first == self.second
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether it is a network with what it started from."""
+        return self.second.is_initial
+
+    @property
+    def is_two_runs(self) -> bool:
+        """Whether it is two trainings."""
+        return not (self.is_self or self.is_initial)
+
+    @property
+    def label(self) -> str:
+        """What the networks were shown, in words."""
+        return probe_label(self.images, self.probe, self.split, self.size)
+
+    @property
+    def debiased_series(self) -> LayerSeries:
+        """The debiased CKA of corresponding layers and what it is judged by."""
+        return self.series["debiased"]
+
+    @property
+    def biased_series(self) -> LayerSeries:
+        """The biased CKA of corresponding layers."""
+        return LayerSeries(np.diag(self.biased).copy())
+
     def layers(self) -> pd.DataFrame:
         """Return a row a layer: number, kind and all that is known of layer i against layer i."""
-        columns = {
-            "layer": np.arange(len(self.biased)),
+        columns: dict[str, Any] = {
+            "layer": np.arange(len(self.structure)),
             "kind": self.structure.kinds,
-            "cka_debiased": np.diag(self.debiased),
             "cka_biased": np.diag(self.biased),
-            "low": self.low,
-            "high": self.high,
-            "null": self.null,
-            "p": self.p,
+            **self._rows(),
         }
-        if self.partial is not None:
-            columns["cka_partial"] = self.partial
+        if not self.is_self:
+            columns["calibrated"] = self.debiased_series.calibrated()
+            judged = self.debiased_series.low is not None
+            columns["verdict"] = self.debiased_series.verdict() if judged else ""
         return pd.DataFrame(columns)
 
-    def images(self) -> pd.DataFrame:
-        """Return a row an image: its name, group, and mean influence over all layers and the parts."""
-        table = pd.DataFrame({"image": self.probe.names})
-        if self.probe.groups is not None:
-            table["group"] = self.probe.groups
-        if self.influence is not None:
-            for part, values in _parts(self.influence, self.structure).items():
-                table[f"influence_{part}"] = _mean(values)
-        return table
+    def pack(self) -> dict[str, Any]:
+        """Return all of it as named arrays, the series under the names of `layers`."""
+        given: dict[str, Any] = {"first": self.first.name, "second": self.second.name}
+        names = ("probe", "split", "images", "size", "biased", "debiased", "precision")
+        given |= {name: getattr(self, name) for name in names} | self._rows()
+        optional = {"error": self.error, "influence": self.influence}
+        return given | {name: value for name, value in optional.items() if value is not None}
 
-    def summary(self) -> str:
-        """Return the means over all layers, backbone and head in words, debiased first."""
-        lines = {
-            "mean debiased CKA": np.diag(self.debiased),
-            "given the common start": self.partial,
-            "as in the paper": np.diag(self.biased),
-        }
-        text = "; ".join(
-            f"{name} {_part_means(values, self.structure)}"
-            for name, values in lines.items()
-            if values is not None
-        )
-        if self.error is None:
-            return text
-        return (
-            f"{text}; {self.precision} errs by {self.error[0]:.1e} on average and "
-            f"{self.error[1]:.1e} at most"
-        )
+    def _rows(self) -> dict[str, Values]:
+        rows: dict[str, Values] = {}
+        for name, series in self.series.items():
+            rows |= series.columns(*COLUMNS[name])
+        return rows
 
-    def figures(self) -> dict[str, Figure]:
-        """Return the curve over layers and both heat maps, by file name."""
-        first, second = self.names
-        title = f"{first} vs {second}\n{self.probe.label}"
-        if self.error is not None:
-            title += f", {self.precision} (error {self.error[0]:.1e} on average)"
-        added = {} if self.influence is None else {"images": self._influence(title)}
-        curves = {"debiased": np.diag(self.debiased)}
-        if self.partial is not None:
-            curves["debiased, given the common start"] = self.partial
-        return {
-            "curves": similarity_curves(
-                {**curves, "biased, as in the paper": np.diag(self.biased)},
-                self.structure,
-                title=title,
-                bands={"debiased": (self.low, self.high)},
-                null=self.null,
-                image_size=self.probe.images.shape[-1],
-            ),
-            "heatmap_debiased": self._heatmap(self.debiased, title, "debiased CKA"),
-            "heatmap": self._heatmap(self.biased, title, "CKA as in the paper"),
-            **added,
-        }
 
-    def _influence(self, title: str) -> Figure:
-        return influence_sheet(
-            self.probe.images,
-            self.images()["influence_all"],
-            self.probe.names,
-            title=f"What single images add to the mean debiased CKA\n{title}",
-        )
-
-    def _heatmap(self, matrix: Matrix, title: str, measure: str) -> Figure:
-        return similarity_heatmap(
-            matrix,
-            self.structure,
-            self.structure,
-            names=self.names,
-            title=title,
-            image_size=self.probe.images.shape[-1],
-            measure=measure,
-            ribbon=True,
-        )
-
-    def write(self, folder: Path) -> None:
-        """Write `similarity.npz`, two tables and the figures as PNG; the npz comes last."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.layers().to_csv(folder / "layers.csv", index=False)
-        self.images().to_csv(folder / "images.csv", index=False)
-        for name, figure in self.figures().items():
-            figure.savefig(folder / f"{name}.png", dpi=150)
-        rows = ("biased", "debiased", "low", "high", "null", "p", "partial", "precision", "error")
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in (*rows, "influence")}
-        arrays |= {"names": self.names, "images": self.probe.names, "source": self.probe.source}
-        arrays["size"] = self.probe.images.shape[-1]
-        known = {name: values for name, values in arrays.items() if values is not None}
-        np.savez_compressed(folder / "similarity.npz", **known)
+def unpack_series(arrays: Mapping[str, Any]) -> dict[str, LayerSeries]:
+    """Return the series of a packed comparison."""
+    read = {name: LayerSeries.read(arrays, *names) for name, names in COLUMNS.items()}
+    return {name: series for name, series in read.items() if series is not None}
 
 
 def compare(
-    first: tuple[str, Network],
-    second: tuple[str, Network],
-    probe: Probe,
-    start: Network | None = None,
-    precision: Precision = "float32",
-    grams: Callable[[Network], Tensor] | None = None,
+    first: Subject,
+    second: Subject,
+    grams: Grams,
+    start: Subject | None = None,
+    *,
+    opinion: bool = False,
+    single_images: bool = False,
 ) -> Comparison:
     """Compare two networks on the same images.
 
     Args:
-        first: Name and network.
-        second: Name and network.
-        probe: The images, at least `FEWEST_IMAGES`.
+        first: A network.
+        second: Another one, or the same.
+        grams: Gram matrices of the images, at least `FEWEST_IMAGES`.
         start: What both were before training, if that is the same.
-        precision: Of the layers' outputs and products; of a lower one the error is measured.
-        grams: What returns a network's Gram matrices [layers, n, n] in that precision; by default
-            they are computed.
+        opinion: Whether to ask other families of measures, and for the best matches, too.
+        single_images: Whether to tell what each image adds.
 
     Raises:
         ValueError: If the networks are not of one architecture.
     """
-    (name_a, network_a), (name_b, network_b) = first, second
-    if network_a.description != network_b.description:
-        raise ValueError(
-            f"{name_a} is {network_a.description} and {name_b} {network_b.description}: runs of one "
-            "architecture can be compared"
-        )
-    read = grams or partial(gram_matrices, images=probe.images, precision=precision)
-    a, b = read(network_a), read(network_b)
-    test = permutation_test(a, b, DRAWS, groups=shuffle_groups(probe.groups), paired=True)
-    low = high = torch.full_like(test.value, torch.nan)
-    added = None
-    if len(probe.images) >= INTERVAL_IMAGES:
-        interval = jackknife(a, b, test.p_corrected, paired=True)
-        low, high = interval.low, interval.high
-        added = influence(a, b, paired=True).numpy()
+    _check_alike(first, second)
+    a, b, probe = grams(first), grams(second), grams.probe
+    groups = shuffle_groups(probe.groups)
+    debiased = cka(a, b, debiased=True).numpy()
+    diagonal = np.diag(debiased).copy()
+    series = {"debiased": LayerSeries(diagonal)}
+    if first is not second:
+        series["debiased"] = replace(_judged(a, b, groups), value=diagonal)
+    if start is not None:
+        series["partial"] = _added(a, b, grams(start), groups)
+    if opinion:
+        series |= _second_opinion(a, b, groups)
+    enough = len(probe.images) >= INTERVAL_IMAGES
+    lower = grams.precision != "float32"
     return Comparison(
-        (name_a, name_b),
-        probe,
-        structure_of(network_a),
+        first.label,
+        second.label,
+        probe.domain,
+        len(probe.images),
+        probe.size,
+        first.structure,
         cka(a, b).numpy(),
-        cka(a, b, debiased=True).numpy(),
-        low.numpy(),
-        high.numpy(),
-        test.null_quantile().numpy(),
-        test.p_corrected.numpy(),
-        None if start is None else partial_cka(a, b, read(start)).diagonal().numpy(),
-        precision,
-        None if precision == "float32" else _rounding((network_a, network_b), probe, precision),
-        added,
+        debiased,
+        series,
+        probe.split,
+        grams.precision,
+        _rounding(first, second, grams) if lower else None,
+        influence(a, b, paired=True).numpy() if single_images and enough else None,
     )
 
 
-def _rounding(
-    networks: tuple[Network, Network], probe: Probe, precision: Precision
-) -> tuple[float, float]:
+def _check_alike(first: Subject, second: Subject) -> None:
+    a, b = first.network.description, second.network.description
+    if a != b:
+        raise ValueError(
+            f"{first.label} is {a} and {second.label} {b}: runs of one architecture can be compared"
+        )
+
+
+def _judged(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> LayerSeries:
+    """Return the debiased CKA of corresponding layers, with intervals and what chance gives."""
+    test = permutation_test(a, b, DRAWS, groups=groups, paired=True)
+    low = high = torch.full_like(test.value, torch.nan)
+    if a.shape[-1] >= INTERVAL_IMAGES:
+        interval = jackknife(a, b, test.p_corrected, paired=True)
+        low, high = interval.low, interval.high
+    return LayerSeries(
+        test.value.numpy(),
+        low.numpy(),
+        high.numpy(),
+        null=test.null_quantile().numpy(),
+        floor=test.null_mean.numpy(),
+        p=test.p_corrected.numpy(),
+    )
+
+
+def _added(a: Tensor, b: Tensor, start: Tensor, groups: Sequence[str] | None) -> LayerSeries:
+    """Return the debiased CKA of what training added to the common start."""
+    a, b = deconfound(a, start), deconfound(b, start)
+    test = permutation_test(a, b, DRAWS, groups=groups, paired=True)
+    if a.shape[-1] < INTERVAL_IMAGES:
+        return LayerSeries(test.value.numpy())
+    p = residual_p(a, b, test.p_corrected)
+    interval = jackknife(a, b, p, paired=True)
+    return LayerSeries(
+        interval.value.numpy(), interval.low.numpy(), interval.high.numpy(), p=p.numpy()
+    )
+
+
+def _second_opinion(
+    a: Tensor, b: Tensor, groups: Sequence[str] | None
+) -> Iterator[tuple[str, LayerSeries]]:
+    """Yield what other families of measures say, and which layers match best."""
+    match, p = permutation_test(a, b, DRAWS, groups=groups).best_match()
+    neighbours = min(NEIGHBOURS, a.shape[-1] - 1)
+    yield "angle", LayerSeries(procrustes_angle(a, b).numpy())
+    yield "neighbours", LayerSeries(mutual_neighbours(a, b, neighbours).numpy())
+    yield "match", LayerSeries(match.double().where(match >= 0, torch.nan).numpy(), p=p.numpy())
+
+
+def _rounding(first: Subject, second: Subject, grams: Grams) -> tuple[float, float]:
     """Return the mean and the largest error of CKA, biased and debiased, on a few of the images."""
-    images = probe.images[:ROUNDING_IMAGES]
+    images = grams.probe.images[:ROUNDING_IMAGES]
+    networks = [grams.network(subject) for subject in (first, second)]
+    chosen: tuple[Precision, Precision] = (grams.precision, "float32")
     (a, b), (exact_a, exact_b) = (
-        [gram_matrices(network, images, precision=chosen) for network in networks]
-        for chosen in (precision, "float32")
+        [gram_matrices(network, images, precision=precision) for network in networks]
+        for precision in chosen
     )
     errors = torch.stack(
         [
@@ -279,26 +296,3 @@ def _rounding(
         ]
     )
     return float(errors.nanmean()), float(errors.nan_to_num(0).max())
-
-
-def _part_means(values: Values, structure: Structure) -> str:
-    parts = _parts(values, structure).items()
-    return ", ".join(f"{part} {_mean(cells):.3f}" for part, cells in parts)
-
-
-def _parts(values: Values, structure: Structure) -> dict[str, Values]:
-    """Divide what has a row a layer."""
-    split = structure.backbone_end
-    return {"all": values, "backbone": values[:split], "head": values[split:]}
-
-
-def _mean(values: Values) -> Values:
-    """Return the mean over layers, without those that have no value; NaN if none has."""
-    known = values[np.isfinite(values).reshape(len(values), -1).all(1)]
-    return known.mean(0) if len(known) else np.full(values.shape[1:], np.nan)
-
-
-def folder_name(other: str, probe: Probe) -> str:
-    """Name the folder of a comparison with another network: `U-Synthetic-0_BDD100K-test_32`."""
-    source = probe.source.replace(" ", "-")
-    return f"{re.sub('[/: ]', '-', other)}_{source}_{probe.images.shape[-1]}"

@@ -143,5 +143,5 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix == ".json":
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return values
-    with np.load(path) as file:
-        return dict(file)
+    with path.open("rb") as file, np.load(file) as arrays:
+        return dict(arrays)

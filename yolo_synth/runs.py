@@ -21,8 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from yolo_synth.data.conditions import asked
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config as Config
@@ -45,14 +43,9 @@ def model_name(config: Config) -> str:
     Another range of frozen layers is named by its numbers (`F0:36-Real`), other data as `domain_name`
     says; another network than YOLOv3 goes first (`RetinaNet-U-Real`).
     """
-    mode = config["freezing"]["mode"]
-    frozen = {"none": "U", "backbone": "F"}.get(mode) if isinstance(mode, str) else None
-    network = (config.get("model", {}).get("network") or {}).get("class_path", "")
-    parts = (
-        network.rpartition(".")[2],
-        frozen or f"F{mode[0]}:{mode[1]}",
-        domain_name(config["data"]),
-    )
+    frozen = frozen_layers(config)
+    letter = {"none": "U", "backbone": "F"}.get(frozen, f"F{frozen}")
+    parts = (network_name(config), letter, domain_name(config["data"]))
     return "-".join(part for part in parts if part)
 
 
@@ -60,6 +53,18 @@ def full_name(config: Config) -> str:
     """Name a model as its run folder is: by the name given or the paper's, and by its variant."""
     name, variant = config.get("name") or model_name(config), config.get("variant")
     return f"{name}-{variant}" if variant else str(name)
+
+
+def frozen_layers(config: Config) -> str:
+    """Say what is not trained: `none`, `backbone` or a range of layers, as `0:36`."""
+    mode = config["freezing"]["mode"]
+    return mode if isinstance(mode, str) else f"{mode[0]}:{mode[1]}"
+
+
+def network_name(config: Config) -> str:
+    """Name the class of a network that is no YOLOv3; else nothing."""
+    network = (config.get("model", {}).get("network") or {}).get("class_path", "")
+    return str(network).rpartition(".")[2]
 
 
 def domain_name(data: Config, split: str = "train") -> str:
@@ -70,12 +75,6 @@ def domain_name(data: Config, split: str = "train") -> str:
     """
     named = _init_args(data).get("domain") or default_domain(str(data["class_path"]))
     return f"{named}{_conditions(data, split)}"
-
-
-def source_name(data: Config, split: str) -> str:
-    """Name the images of a split for titles and folders, as `BDD100K test`."""
-    named = _init_args(data).get("domain") or _class_name(data)
-    return f"{named}{_conditions(data, split)} {split}"
 
 
 def test_domains(data: Config) -> dict[str, Config]:
@@ -137,6 +136,21 @@ class Run:
     def name(self) -> str:
         """The run's name, as `U-Real/0`."""
         return f"{self.model}/{self.seed}"
+
+    @property
+    def frozen(self) -> str:
+        """What was not trained: `none`, `backbone` or a range of layers, as `0:36`."""
+        return frozen_layers(self.config)
+
+    @property
+    def architecture(self) -> str:
+        """The class of its network, if that is no YOLOv3; else nothing."""
+        return network_name(self.config)
+
+    @property
+    def domain(self) -> str:
+        """What it was trained on, as `Real`."""
+        return domain_name(self.config["data"])
 
     @property
     def finished(self) -> bool:
@@ -205,20 +219,6 @@ def read_run(folder: str | Path) -> Run:
     if missing:
         raise ValueError(f"{path}: not a configuration of a run, {missing[0]} is missing")
     return Run(Path(folder), config)
-
-
-def common_start(first: Run, second: Run) -> Network | None:
-    """Return the network that both runs started from; None if there is none, or it is not known."""
-    try:
-        start, other = first.network(INITIAL), second.network(INITIAL)
-    except (FileNotFoundError, ValueError):
-        return None
-    theirs = other.state_dict()
-    same = all(
-        name in theirs and torch.equal(value, theirs[name])
-        for name, value in start.state_dict().items()
-    )
-    return start if same else None
 
 
 def run_folders(root: str | Path) -> list[Path]:

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -17,6 +18,7 @@ from yolo_synth.analysis.figures.similarity import (
     similarity_curves,
     similarity_heatmap,
 )
+from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.networks.yolov3.network import YOLOv3
 
 LAYERS = 107
@@ -32,7 +34,7 @@ def structure():
 @pytest.fixture(scope="module")
 def curves():
     random = np.random.default_rng(0)
-    return {name: random.uniform(0.1, 0.9, LAYERS) for name in PAIRS}
+    return {name: LayerSeries(random.uniform(0.1, 0.9, LAYERS)) for name in PAIRS}
 
 
 @pytest.fixture(scope="module")
@@ -44,26 +46,22 @@ def matrix():
 def draw_all(structure, curves, matrix):
     """Draw each kind of figure with all that it can show."""
     low = np.full(LAYERS, 0.1)
-    bands = {name: (values - 0.1, values + 0.1) for name, values in curves.items()}
-    each = {
-        "bands": bands,
-        "nulls": dict.fromkeys(PAIRS, low),
-        "ceilings": dict.fromkeys(PAIRS, low + 0.8),
+    judged = {
+        name: LayerSeries(one.value, one.value - 0.1, one.value + 0.1, null=low, ceiling=low + 0.8)
+        for name, one in curves.items()
     }
     some = {"title": "What the figure shows\nand on which images", "image_size": 416}
     square = (matrix - 0.01, structure, structure)
 
     def draw():
         return {
-            "curves": similarity_curves(
-                curves, structure, bands=bands, null=low, ceiling=low + 0.8, **some
-            ),
+            "curves": similarity_curves(judged, structure, **some),
             "heatmap": similarity_heatmap(*square, names=NAMES, **some),
             "heatmap with ribbon": similarity_heatmap(
                 *square, names=NAMES, ribbon=True, note="Probed with 200 images.", **some
             ),
-            "ribbon": ribbon_figure(curves, structure, **each, **some),
-            "share": ribbon_figure(curves, structure, share=True, **each, **some),
+            "ribbon": ribbon_figure(judged, structure, **some),
+            "share": ribbon_figure(judged, structure, share=True, **some),
         }
 
     return draw
@@ -102,12 +100,12 @@ def save(figure, suffix):
 
 def test_curves_show_the_values_given(structure, curves):
     low, high = np.full(LAYERS, 0.05), np.full(LAYERS, 0.95)
-    given = {name: torch.from_numpy(values) for name, values in curves.items()}
-    figure = similarity_curves(given, structure, title="t", null=low, ceiling=high)
+    given = {name: replace(one, null=low, ceiling=high) for name, one in curves.items()}
+    figure = similarity_curves(given, structure, title="t")
     (axes,) = panels(figure)
-    for name, values in curves.items():
+    for name, one in curves.items():
         np.testing.assert_array_equal(line(axes, name).get_xdata(), np.arange(LAYERS))
-        np.testing.assert_array_equal(line(axes, name).get_ydata(), values)
+        np.testing.assert_array_equal(line(axes, name).get_ydata(), one.value)
     np.testing.assert_array_equal(line(axes, "null").get_ydata(), low)
     np.testing.assert_array_equal(line(axes, "ceiling").get_ydata(), high)
 
@@ -133,9 +131,9 @@ def test_marks_sit_on_shortcut_route_and_detection_layers(structure, curves):
 
 
 def test_a_band_spans_its_bounds(structure, curves):
-    values = curves[PAIRS[0]]
-    bands = {"pair": (values - 0.05, values + 0.02)}
-    (axes,) = panels(similarity_curves({"pair": values}, structure, title="t", bands=bands))
+    values = curves[PAIRS[0]].value
+    band = LayerSeries(values, values - 0.05, values + 0.02)
+    (axes,) = panels(similarity_curves({"pair": band}, structure, title="t"))
     (band,) = axes.collections
     corners = band.get_paths()[0].vertices
     at_layer_40 = corners[corners[:, 0] == 40, 1]
@@ -153,7 +151,7 @@ def test_guides_run_where_the_resolution_changes(structure, curves):
 def test_undefined_values_are_gaps_with_a_cross_and_negative_ones_are_in_sight(structure):
     values = np.full(LAYERS, 0.5)
     values[7], values[80] = np.nan, -0.27
-    figure = similarity_curves({"pair": values}, structure, title="t")
+    figure = similarity_curves({"pair": LayerSeries(values)}, structure, title="t")
     (axes,) = panels(figure)
     assert np.isnan(line(axes, "pair").get_ydata()[7])
     (cross,) = [mark for mark in axes.lines if mark.get_marker() == "x"]
@@ -224,8 +222,8 @@ def test_tracks_are_aligned_under_the_ribbon_and_show_the_values_given(structure
     figure = ribbon_figure(curves, structure, title="t")
     ribbon, *tracks = figure.axes
     assert len(tracks) == len(curves)
-    for axes, (name, values) in zip(tracks, curves.items(), strict=True):
-        np.testing.assert_array_equal(line(axes, name).get_ydata(), values)
+    for axes, (name, one) in zip(tracks, curves.items(), strict=True):
+        np.testing.assert_array_equal(line(axes, name).get_ydata(), one.value)
         assert axes.get_xlim() == ribbon.get_xlim()
         assert axes.get_position().intervalx == pytest.approx(ribbon.get_position().intervalx)
     bottoms = [axes.get_position().y0 for axes in figure.axes]
@@ -246,7 +244,7 @@ def test_ribbon_has_an_arc_per_shortcut_and_per_route_to_an_earlier_layer(struct
 def test_tracks_name_the_means_over_backbone_and_head(structure):
     values = np.where(np.arange(LAYERS) < 75, 0.6925, 0.3379)
     values[3] = np.nan
-    figure = ribbon_figure({"pair": values}, structure, title="t")
+    figure = ribbon_figure({"pair": LayerSeries(values)}, structure, title="t")
     assert "mean: backbone 0.69, head 0.34" in [text.get_text() for text in figure.texts]
 
 
@@ -293,18 +291,17 @@ def test_names_are_shown_as_they_are(structure, curves):
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ({"curves": {}}, "there is no curve"),
-        ({"curves": {"pair": np.zeros(106)}}, r"the curve 'pair' has shape \[106\].* 107 layers"),
-        ({"bands": {"pair": (np.zeros(107), np.zeros(1))}}, "the upper bound of 'pair'"),
-        ({"bands": {"other": (np.zeros(107), np.zeros(107))}}, "'other' has no curve among pair"),
-        ({"null": np.zeros((107, 1))}, r"the null has shape \[107, 1\]"),
-        ({"ceiling": np.zeros(5)}, r"the ceiling has shape \[5\]"),
+        ({}, "there is no curve"),
+        ({"value": np.zeros(106)}, r"the curve 'pair': value has shape \[106\].* \[107\]"),
+        ({"high": np.zeros(1)}, r"the curve 'pair': high has shape \[1\]"),
+        ({"null": np.zeros((107, 1))}, r"null has shape \[107, 1\]"),
+        ({"ceiling": np.zeros(5)}, r"ceiling has shape \[5\]"),
     ],
 )
 def test_curves_of_another_network_are_refused_in_one_line(structure, wrong, complaint):
-    given = {"curves": {"pair": np.zeros(LAYERS)}, "title": "t", **wrong}
+    curves = {"pair": LayerSeries(**{"value": np.zeros(LAYERS), **wrong})} if wrong else {}
     with pytest.raises(ValueError, match=complaint) as error:
-        similarity_curves(structure=structure, **given)
+        similarity_curves(curves, structure, title="t")
     assert "\n" not in str(error.value)
 
 
@@ -316,7 +313,7 @@ def test_a_matrix_of_other_networks_is_refused_in_one_line(structure):
 
 
 def test_more_tracks_than_a_share_picture_holds_are_refused(structure):
-    curves = {str(number): np.zeros(LAYERS) for number in range(MOST_SHARED + 1)}
+    curves = {str(number): LayerSeries(np.zeros(LAYERS)) for number in range(MOST_SHARED + 1)}
     with pytest.raises(ValueError, match=f"room for {MOST_SHARED} tracks, not {MOST_SHARED + 1}"):
         ribbon_figure(curves, structure, title="t", share=True)
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from report.run_folders import write_run
 
+from yolo_synth import probe
 from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.analysis.similarity.cka import cka
 from yolo_synth.cli import main
-from yolo_synth.report import similarities
 from yolo_synth.runs import read_run
 
 
@@ -33,7 +33,7 @@ def compare(runs: Path, second: str, *options: str) -> int:
 def test_debiased_first_and_what_training_added_beside_it(runs, tmp_path, capsys):
     assert compare(runs, "F-Synthetic/0", f"--out={tmp_path}") == 0
     said = capsys.readouterr().out
-    order = ["mean debiased CKA all", "given the common start all", "as in the paper all"]
+    order = ["mean debiased CKA all", "given the common start all", "; biased CKA all"]
     places = [said.index(words) for words in order]
     assert places == sorted(places)
     table = pd.read_csv(tmp_path / "layers.csv")
@@ -48,7 +48,7 @@ def test_an_images_influence_is_what_the_similarity_loses_without_it(runs, tmp_p
     assert compare(runs, "F-Synthetic/0", f"--out={tmp_path}") == 0
     table = pd.read_csv(tmp_path / "images.csv")
     with np.load(tmp_path / "similarity.npz") as kept:
-        names, influence, debiased = (kept[key] for key in ("images", "influence", "debiased"))
+        names, influence, debiased = (kept[key] for key in ("image_names", "influence", "debiased"))
     assert table["image"].tolist() == list(names)
     assert (tmp_path / "images.png").is_file()
     run = read_run(runs / "U-Real/0")
@@ -88,7 +88,7 @@ def test_grams_are_kept_and_little_memory_goes_block_by_block(runs, tmp_path, mo
     small = ("--size=64", "--memory=0.0199", f"--out={tmp_path / 'blocks'}")
     with pytest.warns(UserWarning, match="8 images do not fit into 20 MiB at once"):
         assert compare(runs, "F-Synthetic/0", *small) == 0
-    monkeypatch.setattr(similarities, "gram_matrices", None)
+    monkeypatch.setattr(probe, "gram_matrices", None)
     assert compare(runs, "F-Synthetic/0", "--size=64", f"--out={tmp_path / 'again'}") == 0
     values = [np.load(tmp_path / name / "similarity.npz")["biased"] for name in ("blocks", "again")]
     assert np.array_equal(*values, equal_nan=True)

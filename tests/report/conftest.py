@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from report.run_folders import write_run
 
-from yolo_synth.report import drawing
-from yolo_synth.report import report as reporting
+from yolo_synth.analysis.activations.structure import structure_of
+from yolo_synth.networks.yolov3 import YOLOv3
 from yolo_synth.report.report import report
 
 RUNS = (("U-Real", 0), ("F-Synthetic", 0), ("U-Real", 1))
@@ -32,20 +32,13 @@ def runs(tiny_root, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _figures_of_one_probe():
-    """Draw what the real images show alone, which is half of the work."""
-
-    def write_some(pairs, *rest):
-        drawing.write_figures([pair for pair in pairs if pair.probe == "Real"], *rest)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reporting, "write_figures", write_some)
-        yield
-
-
 @pytest.fixture(scope="session")
 def out(runs) -> Path:
     """Return the report's folder."""
     report(str(runs), str(runs.parent / "report"), images=200, sizes=(32,))
     return runs.parent / "report"
+
+
+@pytest.fixture(scope="session")
+def structure():
+    return structure_of(YOLOv3(width=0.0625), backbone_end=75)

@@ -7,28 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from report.made import STRUCTURE, comparison, findings, label
 
-from yolo_synth.analysis.activations.structure import structure_of
-from yolo_synth.networks.yolov3 import YOLOv3
-from yolo_synth.report.findings import findings, number
-from yolo_synth.report.results import DomainGap, Pair
-
-
-@pytest.fixture(scope="module")
-def structure():
-    return structure_of(YOLOv3(width=0.0625), backbone_end=75)
+from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.comparison import Comparison
+from yolo_synth.report.pairs import with_series
+from yolo_synth.report.panels.gap import DomainGap
+from yolo_synth.report.words import number
 
 
-def pair(first: str = "U-Real/0", second: str = "U-Synthetic/0", head: float = 0.3) -> Pair:
+def pair(first: str = "U-Real/0", second: str = "U-Synthetic/0", head: float = 0.3) -> Comparison:
     values = np.r_[np.full(75, 0.8), np.full(32, head)]
     values[62:85] = 0.2
     values[82] = 0.1
-    return Pair(
+    return comparison(
         first,
         second,
-        "Real",
-        200,
-        32,
         biased=np.diag(values + 0.1),
         debiased=np.diag(values),
         low=values - 0.05,
@@ -37,6 +31,16 @@ def pair(first: str = "U-Real/0", second: str = "U-Synthetic/0", head: float = 0
         null=np.full(107, 0.02),
         p=np.full(107, 0.005),
     )
+
+
+def judged(pair: Comparison, **rows) -> Comparison:
+    """Return a pair with other rows of its debiased CKA."""
+    return with_series(pair, debiased=replace(pair.debiased_series, **rows))
+
+
+def added(pair: Comparison, values, p=None) -> Comparison:
+    """Return a pair with what training added."""
+    return with_series(pair, partial=LayerSeries(values, p=p))
 
 
 def scores(**values: float) -> pd.DataFrame:
@@ -51,93 +55,93 @@ def said(sentences: list[str], words: str) -> str:
     return found[0]
 
 
-def test_the_region_and_the_layer_where_they_are_farthest_apart_are_named(structure):
-    text = said(findings(scores(U0=0.5), [pair()], structure), "By scale region")
+def test_the_region_and_the_layer_where_they_are_farthest_apart_are_named():
+    sentences = findings(scores(U0=0.5), [pair()])
+    text, chance = said(sentences, "By scale region"), said(sentences, "Judged layer by layer")
     assert "lowest in layers 62\N{EN DASH}84 (0.20)" in text
     assert "lowest single layer is 82 (detection, 0.10, 95 % interval 0.05 to 0.15)" in text
-    assert "above the 95 % point of permuted images in 107 of 107 layers" in text
-    assert "unknown, since there is one seed" in text
+    assert "above the 95 % point of permuted images in 107 of 107 layers" in chance
+    assert "unknown, since there is one seed" in chance
 
 
-def test_seeds_of_two_models_share_a_sentence(structure):
+def test_seeds_of_two_models_share_a_sentence():
     two = [
-        replace(
+        added(
             pair(f"U-Real/{seed}", f"U-Synthetic/{seed}", head),
-            partial=np.full(107, head / 2),
-            partial_p=np.full(107, 0.01),
+            np.full(107, head / 2),
+            np.full(107, 0.01),
         )
         for seed, head in ((0, 0.3), (1, 0.4))
     ]
-    sentences = findings(scores(U0=0.5), two, structure)
-    added, where = (said(sentences, words) for words in ("What training added", "By scale region"))
-    assert "U-Real vs U-Synthetic, seeds 0 and 1 (Real images)" in added
-    assert "to 0.15 and 0.20 over the head. It is beyond chance in 107 and 107 of" in added
+    sentences = findings(scores(U0=0.5), two)
+    text, where = (said(sentences, words) for words in ("What training added", "By scale region"))
+    assert "U-Real vs U-Synthetic, seeds 0 and 1 (Real images)" in text
+    assert "to 0.15 and 0.20 over the head. It is beyond chance in 107 and 107 of" in text
     assert (
         "U-Real and U-Synthetic, seeds 0 and 1, have a mean debiased CKA of 0.70 and 0.70" in where
     )
     assert "lowest in layers 62\N{EN DASH}84 (0.20) and layers 62\N{EN DASH}84 (0.20)" in where
 
 
-def test_what_does_not_stand_out_from_chance_is_not_given_an_interval(structure):
+def test_what_does_not_stand_out_from_chance_is_not_given_an_interval():
     plain = pair()
-    low, high = plain.low.copy(), plain.high.copy()
+    low, high = (plain.debiased_series.low.copy(), plain.debiased_series.high.copy())
     low[82] = high[82] = np.nan
-    text = said(findings(scores(U0=0.5), [replace(plain, low=low, high=high)], structure), "region")
-    assert "82 (detection, 0.10, not distinguishable from permuted images)" in text
-    assert "in 106 of 107 layers" in text
+    sentences = findings(scores(U0=0.5), [judged(plain, low=low, high=high)])
+    text = "82 (detection, 0.10, not distinguishable from permuted images)"
+    assert text in said(sentences, "region")
+    assert "in 106 of 107 layers" in said(sentences, "Judged layer by layer")
 
 
-def test_layers_that_reach_the_ceiling_are_counted(structure):
+def test_layers_that_reach_the_ceiling_are_counted():
     ceiling = np.full(107, 0.9)
     ceiling[:10] = 0.84
-    with_seeds = replace(pair(), ceiling=ceiling, ceiling_low=ceiling)
-    text = said(findings(scores(U0=0.5), [with_seeds], structure), "region")
+    with_seeds = judged(pair(), ceiling=ceiling, ceiling_low=ceiling)
+    text = said(findings(scores(U0=0.5), [with_seeds]), "Judged layer by layer")
     assert "it reaches the interval of two seeds of one model in 10." in text
     assert "mean place at 0.78 over the backbone" in text
 
 
-def test_what_training_added_comes_before_the_plain_figure(structure):
+def test_what_training_added_comes_before_the_plain_figure():
     partial = np.full(107, 0.25)
     p = np.r_[np.full(40, 0.01), np.full(67, 0.2)]
-    added = replace(pair(), partial=partial, partial_p=p)
-    sentences = findings(scores(U0=0.5), [added], structure)
+    sentences = findings(scores(U0=0.5), [added(pair(), partial, p)])
     texts = [said(sentences, "What training added"), said(sentences, "By scale region")]
     assert [sentences.index(text) for text in texts] == [1, 2]
     assert "beyond chance in 40 of 107 layers" in texts[0]
 
 
-def test_a_second_opinion_names_how_alike_the_families_rank_the_layers(structure):
+def test_a_second_opinion_names_how_alike_the_families_rank_the_layers():
     plain = pair()
     values = np.diag(plain.debiased)
     match = np.arange(107.0)
     match[:7] = 50
-    other = replace(
+    other = with_series(
         plain,
-        angle=1.5 - values,
-        neighbours=1 - values,
-        match=match,
-        match_p=np.r_[np.full(90, 0.01), np.full(17, 0.5)],
+        angle=LayerSeries(1.5 - values),
+        neighbours=LayerSeries(1 - values),
+        match=LayerSeries(match, p=np.r_[np.full(90, 0.01), np.full(17, 0.5)]),
     )
-    text = said(findings(scores(U0=0.5), [other], structure), "second opinion")
+    text = said(findings(scores(U0=0.5), [other]), "second opinion")
     assert "is 1.00 between debiased CKA and angular Procrustes" in text
     assert "and \N{MINUS SIGN}1.00 between CKA and shared" in text
     assert "In 100 of 107 layers the layer of the same number matches best" in text
     assert "in 90 the best match" in text
 
 
-def test_the_layer_where_the_domains_part_is_named(structure):
+def test_the_layer_where_the_domains_part_is_named():
     values = np.zeros(107)
     values[60:] = 0.5
     values[81] = 2.25
     p = np.where(values > 0, 0.005, 0.6)
-    gap = DomainGap(
-        "U-Real/0", ("Real", "Synthetic"), (200, 150), 32, values, p * 0, p, (values, values)
-    )
-    text = said(findings(scores(U0=0.5), [pair()], structure, [gap]), "farthest apart")
+    series = LayerSeries(values, null=p * 0, p=p)
+    images = ("Real", "Synthetic"), (200, 150), 32, STRUCTURE
+    gap = DomainGap(label("U-Real/0"), *images, series, (values, values))
+    text = said(findings(scores(U0=0.5), [pair()], [gap]), "farthest apart")
     assert "layer 81 (convolution; MMD\N{SUPERSCRIPT TWO} 2.25 times" in text
     assert "in 47 of 107 layers, of which layer 60 is the first" in text
-    chance = replace(gap, p=np.ones(107))
-    text = said(findings(scores(U0=0.5), [pair()], structure, [chance]), "Inside")
+    chance = replace(gap, series=replace(series, p=np.ones(107)))
+    text = said(findings(scores(U0=0.5), [pair()], [chance]), "Inside")
     assert "in no layer farther apart than chance" in text
 
 
@@ -155,51 +159,47 @@ def test_the_layer_where_the_domains_part_is_named(structure):
         ),
     ],
 )
-def test_freezing_is_held_against_the_spread_over_seeds(values, words, structure):
-    text = said(findings(scores(**values), [], structure), "Freezing")
+def test_freezing_is_held_against_the_spread_over_seeds(values, words):
+    text = said(findings(scores(**values), []), "Freezing")
     assert words in text
     assert ("unknown with one seed" in text) == (len(values) == 2)
 
 
-def test_similarity_of_frozen_and_free_is_held_against_seeds_too(structure):
+def test_similarity_of_frozen_and_free_is_held_against_seeds_too():
     pairs = [
         pair(f"U-Real/{seed}", f"{model}-Synthetic/{seed}", head)
         for model, seed, head in (("U", 0, 0.30), ("U", 1, 0.34), ("F", 0, 0.32), ("F", 1, 0.33))
     ]
-    text = said(findings(scores(U0=0.5), pairs, structure), "mean debiased CKA with U-Real")
+    text = said(findings(scores(U0=0.5), pairs), "mean debiased CKA with U-Real")
     assert "within the" in text
 
 
-def test_what_training_added_counts_the_layers_that_did_not_change(structure):
+def test_what_training_added_counts_the_layers_that_did_not_change():
     partial = np.full(107, 0.25)
     partial[:75] = np.nan
-    text = said(
-        findings(scores(U0=0.5), [replace(pair(head=0.23), partial=partial)], structure), "added"
-    )
-    assert "to nothing defined over the backbone, which did not change in both" in text
+    text = said(findings(scores(U0=0.5), [added(pair(head=0.23), partial)]), "added")
+    assert "to no value over the backbone, of which training changed no layer in both" in text
     assert "from 0.22 to 0.25 over the head (75 layers" in text
 
 
-def test_no_sentence_says_similar_or_different(structure):
+def test_no_sentence_says_similar_or_different():
     everything = [
-        replace(
-            pair(),
-            ceiling=np.full(107, 0.5),
-            ceiling_low=np.full(107, 0.4),
-            partial=np.full(107, 0.1),
+        added(
+            judged(pair(), ceiling=np.full(107, 0.5), ceiling_low=np.full(107, 0.4)),
+            np.full(107, 0.1),
         ),
         pair("U-Real/0", "F-Synthetic/0"),
         pair("U-Real/0", "initial state"),
     ]
-    sentences = findings(scores(U0=0.5, F0=0.4), everything, structure)
+    sentences = findings(scores(U0=0.5, F0=0.4), everything)
     assert len(sentences) >= 7
     for sentence in sentences:
         assert "similar" not in sentence.lower()
         assert "different" not in sentence.lower()
 
 
-def test_a_single_run_has_findings_too(structure):
-    assert findings(scores(U0=0.5), [], structure) == [
+def test_a_single_run_has_findings_too():
+    assert findings(scores(U0=0.5), []) == [
         "mAP@0.5 on the test images of each domain: U-Synthetic 0.500 on Synthetic."
     ]
 
@@ -210,3 +210,34 @@ def test_a_single_run_has_findings_too(structure):
 )
 def test_numbers_have_a_true_minus_and_no_negative_zero(value, text):
     assert number(value) == text
+
+
+def test_seeds_are_counted_by_model():
+    text = said(findings(scores(U0=0.5, U1=0.7, F0=0.4)), "mAP@0.5 on the test images")
+    assert "mean of each model's seeds: U-Synthetic (seeds: 2) 0.600 on Synthetic" in text
+    assert "F-Synthetic (seeds: 1) 0.400" in text
+    assert "mean of 2 seeds:" in said(findings(scores(U0=0.5, U1=0.7)), "mAP@0.5 on the test")
+
+
+def test_freeze_mode_and_domain_are_not_read_off_a_name():
+    free, frozen, third = (
+        label(name)._replace(model=model)
+        for name, model in (
+            ("U-Synthetic/0", "MyModel"),
+            ("F-Synthetic/0", "Uncle"),
+            ("U-Real/0", "First"),
+        )
+    )
+    pairs = [
+        replace(pair(head=head), first=third, second=other)
+        for other, head in ((free, 0.3), (frozen, 0.4))
+    ]
+    rows = [("MyModel", 0, "Synthetic", 0.5), ("Uncle", 0, "Synthetic", 0.4)]
+    frame = pd.DataFrame(rows, columns=["model", "seed", "domain", "map50"])
+    sentences = findings(frame, pairs)
+    text = said(sentences, "Freezing the backbone while training on Synthetic changed mAP@0.5")
+    assert "from 0.500 to 0.400" in text
+    assert "CKA with First" in said(
+        sentences, "Freezing the backbone on Synthetic changed the mean"
+    )
+    assert "First/0 and MyModel/0 have a mean" in said(sentences, "By scale region")

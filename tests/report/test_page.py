@@ -11,22 +11,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from report.made import STRUCTURE, comparison, label
 
-from yolo_synth.analysis.activations.structure import structure_of
-from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.report import page
 from yolo_synth.report.page import write_page
-from yolo_synth.report.results import DomainGap, Pair, Report, Table
+from yolo_synth.report.panel import Report, Table
+from yolo_synth.report.panels import gap, similarity
+from yolo_synth.report.panels.gap import DomainGap
 
 LAYERS = 107
 CELL = 98, 36  # row and column of the one bright cell
 UNDEFINED = 50  # layer without a value
-NAMES = ["U-Real/0", "U-Synthetic/0", "U-Real/1", "</script><b>&"]
-
-
-@pytest.fixture(scope="module")
-def structure():
-    return structure_of(YOLOv3(5, width=0.0625), backbone_end=75)
+NAMES = ["U-Real/0", "U-Synthetic/0", "U-Real/1", "</script><b>&/0"]
 
 
 def dark(seed):
@@ -48,12 +45,13 @@ def planted(first, second, size=32, probe="Real", seed=0):
         debiased[:, UNDEFINED] = np.nan
     diagonal = np.diag(debiased)
     low = np.where(np.arange(LAYERS) < 75, diagonal - 0.05, np.nan)
-    return Pair(
-        *(first, second, probe, 200, size, biased, debiased, low, low + 0.1),
+    return comparison(
+        *(first, second, biased, debiased, probe, 200, size),
+        low=low,
+        high=low + 0.1,
         null=np.full(LAYERS, 0.111),
         p=np.full(LAYERS, 0.0001),
         ceiling=np.linspace(0.9, 0.6, LAYERS),
-        partial=None,
     )
 
 
@@ -63,7 +61,13 @@ def parted(run, seed):
     values[UNDEFINED] = np.nan
     domains = ("Real", "Synthetic")
     null, p = np.full(LAYERS, 0.05), np.full(LAYERS, 0.01)
-    return DomainGap(run, domains, (200, 150), 32, values, null, p, (values, values))
+    series = LayerSeries(values, null=null, p=p)
+    dimensions = (values, values)
+    return DomainGap(label(run), domains, (200, 150), 32, STRUCTURE, series, dimensions)
+
+
+def shown(pairs, gaps=()):
+    return [similarity.section(pairs), gap.section(gaps)]
 
 
 def scorecard():
@@ -86,22 +90,30 @@ def layer_table():
 
 
 @pytest.fixture(scope="module")
-def report(structure):
-    pairs = [
+def pairs():
+    return [
         planted(NAMES[0], NAMES[1]),
         planted(NAMES[0], NAMES[1], 416, seed=1),
         planted(NAMES[0], NAMES[2], 416, seed=2),
         planted(NAMES[0], NAMES[3], 416, "Synthetic", seed=3),
         planted(NAMES[0], NAMES[0], 416, seed=4),
     ]
+
+
+@pytest.fixture(scope="module")
+def gaps():
+    return [parted(NAMES[0], 1), parted(NAMES[3], 2)]
+
+
+@pytest.fixture(scope="module")
+def report(pairs, gaps):
     return Report(
         "Real & synthetic <images>",
         ["Layers differ at 79 < 86."],
         ["other data than the paper's"],
-        structure,
-        pairs,
+        STRUCTURE,
         [scorecard(), layer_table()],
-        [parted(NAMES[0], 1), parted(NAMES[3], 2)],
+        shown(pairs, gaps),
     )
 
 
@@ -132,7 +144,7 @@ def test_the_page_names_no_other_file_and_no_address(html):
     assert "default-src 'none'" in html
 
 
-def test_text_is_text_whatever_is_in_it(html):
+def test_text_is_text_whatever_is_in_it(html, pairs):
     assert "<h1>Real &amp; synthetic &lt;images&gt;</h1>" in html
     assert "<li>Layers differ at 79 &lt; 86.</li>" in html
     assert html.count("</script>") == 4
@@ -164,14 +176,12 @@ def test_column_levels_share_a_cell_and_long_tables_fold(html):
     assert '<td class="number">5,338</td>' in table  # 427 · 12.5 = 5337.5, no decimals at this size
 
 
-def test_a_full_study_stays_under_three_megabytes_and_says_its_precision(report, tmp_path):
+def test_a_full_study_stays_under_three_megabytes_and_says_its_precision(report, tmp_path, pairs):
     rng = np.random.default_rng(0)
     steps = rng.normal(size=(160, LAYERS, LAYERS)).cumsum(1).cumsum(2)
     smooth = steps / np.abs(steps).max((1, 2), keepdims=True) + rng.normal(0, 0.004, steps.shape)
-    pairs = [
-        replace(report.pairs[0], debiased=matrix, biased=matrix**2) for matrix in smooth.clip(-1, 1)
-    ]
-    write_page(replace(report, pairs=pairs), tmp_path / "report.html")
+    pairs = [replace(pairs[0], debiased=matrix, biased=matrix**2) for matrix in smooth.clip(-1, 1)]
+    write_page(replace(report, sections=shown(pairs)), tmp_path / "report.html")
     assert 1_500_000 < (tmp_path / "report.html").stat().st_size < 3_000_000
     data = re.search(r'id="data">(.*?)</script>', (tmp_path / "report.html").read_text())
     assert json.loads(data[1])["precision"] in (0.002, 0.005)
@@ -184,10 +194,11 @@ def test_what_does_not_fit_at_any_precision_is_refused(report, tmp_path, monkeyp
     assert not (tmp_path / "report.html").exists()
 
 
-def test_arrays_of_another_network_are_refused(report, tmp_path):
-    pair = replace(report.pairs[0], null=np.zeros(3))
+def test_arrays_of_another_network_are_refused(report, tmp_path, pairs):
+    series = replace(pairs[0].debiased_series, null=np.zeros(3))
+    pair = replace(pairs[0], series={"debiased": series})
     with pytest.raises(ValueError, match=r"U-Real/0 vs U-Synthetic/0: null has shape \[3\]"):
-        write_page(replace(report, pairs=[pair]), tmp_path / "report.html")
+        write_page(replace(report, sections=shown([pair])), tmp_path / "report.html")
 
 
 # In a browser. Positions are found by colour in what it painted, not asked of the page's own script.
@@ -278,27 +289,27 @@ def text(browser, selector):
     ).translate({0x2212: "-", 0xD7: "x"})
 
 
-def test_every_value_arrives_in_the_browser(opened, report):
-    for number, pair in enumerate(report.pairs):
+def test_every_value_arrives_in_the_browser(opened, pairs):
+    for number, pair in enumerate(pairs):
         script = f"return [D.pairs[{number}].debiased, D.pairs[{number}].biased].map(m => [...m])"
         arrived = opened.execute_script(script)
         for values, expected in zip(arrived, (pair.debiased, pair.biased), strict=True):
             found = np.array(values, dtype=float).reshape(LAYERS, LAYERS)
             np.testing.assert_allclose(found, expected, atol=0.0005001)
-        series = opened.execute_script(f"return [...D.pairs[{number}].ceiling]")
-        np.testing.assert_allclose(series, pair.ceiling, atol=0.0005001)
+        series = opened.execute_script(f"return [...D.pairs[{number}].row.ceiling]")
+        np.testing.assert_allclose(series, pair.debiased_series.ceiling, atol=0.0005001)
 
 
-def test_hovering_the_gaps_reads_every_network_at_the_layer_under_the_mouse(opened, report):
-    image = pixels(opened, "#gaps canvas")
+def test_hovering_the_gaps_reads_every_network_at_the_layer_under_the_mouse(opened, gaps):
+    image = pixels(opened, "#curves-gap canvas")
     curve = places(image, [0x00, 0x72, 0xB2])[:, 1]
     layer = 81
     column = curve.min() + layer * (curve.max() - curve.min()) / (LAYERS - 1)
-    hover(opened, "#gaps canvas", 60, column)
+    hover(opened, "#curves-gap canvas", 60, column)
     said = text(opened, "#tip")
     assert "layer 81, convolution" in said
-    for gap in report.gaps:
-        assert f"{gap.run} {gap.gap[layer]:.3f}" in said
+    for one in gaps:
+        assert f"{one.run} {one.series.value[layer]:.3f}" in said
 
 
 def test_the_page_opens_without_a_complaint_or_a_request(browser, file):
@@ -330,7 +341,7 @@ def test_every_canvas_is_painted_and_nothing_runs_over_the_side(browser, file, w
 YELLOW = (0xFD, 0xE7, 0x25)  # viridis at 1
 
 
-def test_hovering_the_map_reads_the_cell_under_the_mouse(opened, report):
+def test_hovering_the_map_reads_the_cell_under_the_mouse(opened, pairs):
     found = places(pixels(opened, "#map"), YELLOW)
     assert len(found) > 8  # one cell of a few pixels
     hover(opened, "#map", *found.mean(0))
@@ -340,7 +351,7 @@ def test_hovering_the_map_reads_the_cell_under_the_mouse(opened, report):
     assert text(opened, "#cell").count("1.000") == 2
     size = np.ptp(found, axis=0).max() + 1  # pixels of a cell
     hover(opened, "#map", *(found.mean(0) + np.array([size, -2 * size])))
-    pair = report.pairs[1]
+    pair = pairs[1]
     assert f"layer {row - 1}, upsample" in text(opened, "#cell")
     assert f"{pair.debiased[row - 1, column - 2]:.3f}" in text(opened, "#cell")
     assert f"{pair.biased[row - 1, column - 2]:.3f}" in text(opened, "#cell")
@@ -348,7 +359,7 @@ def test_hovering_the_map_reads_the_cell_under_the_mouse(opened, report):
     assert "not defined" in text(opened, "#cell")
 
 
-def test_hovering_a_small_map_reads_the_cell_under_the_mouse(opened, report):
+def test_hovering_a_small_map_reads_the_cell_under_the_mouse(opened):
     canvas = "#gallery .small:nth-child(2) canvas"
     red, green, blue, _ = pixels(opened, canvas).astype(int).transpose(2, 0, 1)
     yellow = np.minimum(red, green) - blue
@@ -358,7 +369,7 @@ def test_hovering_a_small_map_reads_the_cell_under_the_mouse(opened, report):
     assert "U-Synthetic/0: layer 36, shortcut" in text(opened, "#tip")
 
 
-def test_the_cursor_reads_every_track_at_the_layer_under_the_mouse(opened, report):
+def test_the_cursor_reads_every_track_at_the_layer_under_the_mouse(opened, pairs):
     bars = places(pixels(opened, "#ribbon"), (0x22, 0x22, 0x22))
     right = bars[bars[:, 1] > bars[:, 1].max() - 4]  # the last detection layer's bar
     hover(opened, "#ribbon", *right.mean(0))
@@ -368,18 +379,18 @@ def test_the_cursor_reads_every_track_at_the_layer_under_the_mouse(opened, repor
     tracks = opened.execute_script(
         "return [...document.querySelectorAll('.track')].map(track => track.innerText)"
     )
-    shown = report.pairs[1:2]  # of seed 0
+    shown = pairs[1:2]  # of seed 0
     assert len(tracks) == len(shown)
     for track, pair in zip(tracks, shown, strict=True):
         read = track.replace("\N{MINUS SIGN}", "-")
         assert f"{pair.first} vs {pair.second}" in read
         assert f"{pair.debiased[106, 106]:.3f}" in read
-        assert f"paper {pair.biased[106, 106]:.3f}" in read
+        assert f"biased {pair.biased[106, 106]:.3f}" in read
         assert "p < 0.001" in read
         assert "two seeds 0.600" in read
 
 
-def test_the_cursor_follows_the_arrow_keys(opened, report):
+def test_the_cursor_follows_the_arrow_keys(opened, pairs):
     from selenium.webdriver.common.keys import Keys
 
     ribbon = opened.find_element("id", "ribbon")
@@ -387,11 +398,11 @@ def test_the_cursor_follows_the_arrow_keys(opened, report):
     assert text(opened, "#where").startswith("Layer 105")
     ribbon.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
     assert ribbon.get_attribute("aria-valuenow") == "1"
-    value = f"{report.pairs[1].debiased[1, 1]:.3f}".replace("-", "\N{MINUS SIGN}")
+    value = f"{pairs[1].debiased[1, 1]:.3f}".replace("-", "\N{MINUS SIGN}")
     assert f"U-Real/0 vs U-Synthetic/0 {value}" in ribbon.get_attribute("aria-valuetext")
 
 
-def test_the_other_measure_probe_and_size_can_be_chosen(opened, report):
+def test_the_other_measure_probe_and_size_can_be_chosen(opened):
     opened.execute_script("document.querySelector('input[value=Synthetic]').click()")
     assert [name.text for name in opened.find_elements("css selector", ".track .name")] == [
         f"{NAMES[0]} vs {NAMES[3]}"
@@ -429,7 +440,7 @@ def test_all_but_the_first_findings_are_folded_away(report, tmp_path):
 
 
 def test_a_report_without_pairs_has_its_text(browser, report, tmp_path):
-    write_page(replace(report, pairs=[]), tmp_path / "report.html")
+    write_page(replace(report, sections=()), tmp_path / "report.html")
     browser.get_log("browser")
     browser.get((tmp_path / "report.html").as_uri())
     assert browser.get_log("browser") == []

@@ -12,13 +12,14 @@ import torch
 import yaml
 from report.run_folders import save, write_run
 
-from yolo_synth import evaluation
+from yolo_synth import comparison, evaluation, probe
+from yolo_synth import runs as run_folders
 from yolo_synth.data.source import data_module
 from yolo_synth.networks.yolov3 import YOLOv3
-from yolo_synth.report import drawing, outputs, similarities
 from yolo_synth.report import report as reporting
+from yolo_synth.report.panels import freezing, gap, outputs, similarity_figures
 from yolo_synth.report.report import report
-from yolo_synth.report.selection import sound_runs
+from yolo_synth.report.selection import select
 
 
 def fail(*_, **__):
@@ -43,8 +44,8 @@ def test_everything_is_written(out):
     assert {"report.html", "findings.md", "figures/share.png", "figures/share.svg"} <= names
     for table in ("table_2", "table_2_classes", "table_3", "table_4", "table_5", "scorecard"):
         assert {f"tables/{table}.{ending}" for ending in ("csv", "md", "tex")} <= names
-    for number, probe in ((3, "real"), (3, "synthetic"), (4, "real"), (4, "synthetic")):
-        assert f"tables/table_{number}_layers_{probe}.csv" in names
+    for number, images in ((3, "real"), (3, "synthetic"), (4, "real"), (4, "synthetic")):
+        assert f"tables/table_{number}_layers_{images}.csv" in names
     assert {
         "figures/figure_4_seed_0_real_32.svg",
         "figures/figure_6_seeds_0_1_same_model_real_32_debiased.png",
@@ -82,10 +83,10 @@ def test_a_frozen_backbone_is_its_initial_state(matrices):
 
 
 def test_pairs_with_a_common_start_have_a_partial_value_where_training_changed_them(matrices):
-    partial = matrices("U-Real-0_vs_F-Synthetic-0_real_32")["partial"]
+    partial = matrices("U-Real-0_vs_F-Synthetic-0_real_32")["cka_partial"]
     assert np.isnan(partial[:75]).all()
     assert np.isfinite(partial[75:]).all()
-    assert "partial" not in matrices("U-Real-0_vs_U-Real-1_real_32")
+    assert "cka_partial" not in matrices("U-Real-0_vs_U-Real-1_real_32")
 
 
 def test_the_ceiling_is_what_two_seeds_of_a_model_reach(matrices):
@@ -97,7 +98,7 @@ def test_the_ceiling_is_what_two_seeds_of_a_model_reach(matrices):
 
 def test_the_domains_part_as_the_definition_says(runs, out):
     """MMD² of one layer by its definition, on the features of a plain forward pass in float64."""
-    chosen = sound_runs(str(runs))[0]
+    chosen = [subject.run for subject in select(str(runs)).subjects]
     run = next(run for run in chosen if run.name == "U-Real/0")
     domains = {domain: data for run in chosen for domain, data in run.test_domains.items()}
     network, layer = run.network().double(), 81
@@ -162,12 +163,14 @@ def test_a_second_call_computes_nothing_again(runs, out, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in (out / "figures").iterdir()}
     tables = table_bytes(out)
     for module, name in (
-        (similarities, "gram_matrices"),
-        (similarities, "load_grams"),
-        (similarities, "permutation_test"),
+        (probe, "gram_matrices"),
+        (probe, "load_grams"),
+        (comparison, "permutation_test"),
+        (gap, "gap_test"),
+        (freezing, "permutation_test"),
         (outputs, "each_layer"),
         (evaluation, "test_scores"),
-        (drawing, "similarity_heatmap"),
+        (similarity_figures, "heatmap"),
     ):
         monkeypatch.setattr(module, name, fail)
     report(str(runs), str(out), images=200, sizes=(32,))
@@ -176,7 +179,7 @@ def test_a_second_call_computes_nothing_again(runs, out, monkeypatch):
 
 
 def test_grams_are_kept_with_the_runs_and_not_with_the_report(runs, out, tmp_path, monkeypatch):
-    monkeypatch.setattr(similarities, "gram_matrices", fail)
+    monkeypatch.setattr(probe, "gram_matrices", fail)
     monkeypatch.setattr(reporting, "write_figures", lambda *_: None)
     report(str(runs), str(tmp_path / "elsewhere"), images=200, sizes=(32,))
     assert table_bytes(tmp_path / "elsewhere") == table_bytes(out)
@@ -192,9 +195,9 @@ def test_the_same_runs_give_the_same_bytes_of_tables(runs, out, tmp_path, monkey
 
 
 def test_a_run_trained_again_is_computed_again(runs, out, tmp_path, tiny_root):
-    kept = similarities.Subject(sound_runs(str(runs))[0][0])
+    kept = select(str(runs)).subjects[0]
     write_run(tmp_path / "again", "U-Real", 2, tiny_root)
-    again = similarities.Subject(sound_runs(str(tmp_path / "again"))[0][0])
+    again = select(str(tmp_path / "again")).subjects[0]
     assert kept.weights != again.weights
 
 
@@ -221,21 +224,22 @@ def test_runs_of_other_classes_are_refused(tiny_root, tmp_path):
     (second / "config.yaml").write_text(yaml.safe_dump(config))
     save(YOLOv3(80, 0.0625), second / "best.ckpt")
     with pytest.raises(ValueError, match="more than one number of classes"):
-        sound_runs(str(tmp_path))
+        select(str(tmp_path))
 
 
 def test_two_folders_of_one_run_are_not_both_used(tiny_root, tmp_path):
     write_run(tmp_path / "a", "U-Real", 0, tiny_root)
     write_run(tmp_path / "b", "U-Real", 0, tiny_root)
-    runs, notes = sound_runs(str(tmp_path))
-    assert [run.folder.parts[-3] for run in runs] == ["a"]
+    subjects, _, notes = select(str(tmp_path))
+    assert [subject.run.folder.parts[-3] for subject in subjects] == ["a"]
     assert "U-Real/0 is in" in notes[0]
 
 
 def test_a_run_without_its_start_is_used_and_named(tiny_root, tmp_path):
     (write_run(tmp_path, "U-Real", 0, tiny_root) / "initial.ckpt").unlink()
-    runs, notes = sound_runs(str(tmp_path))
-    assert len(runs) == 1
+    subjects, starts, notes = select(str(tmp_path))
+    assert len(subjects) == 1
+    assert not starts
     assert "nothing is said of U-Real/0's start" in notes[0]
 
 
@@ -257,3 +261,44 @@ def test_nothing_to_report_on_is_an_error(runs, tmp_path):
 def test_options_that_cannot_be_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         report("anywhere", **options)
+
+
+def test_the_papers_figures_are_drawn_and_all_when_asked_for(runs, out, tmp_path, monkeypatch):
+    drawn = {path.stem for path in (out / "figures").iterdir()}
+    assert len(drawn) < 30
+    assert not [name for name in drawn if "synthetic_32" in name or name.startswith("heatmap")]
+    asked = []
+    monkeypatch.setattr(reporting, "write_figures", lambda drawings, _: asked.extend(drawings))
+    report(str(runs), str(out), images=200, sizes=(32,), figures="all")
+    names = {drawing.name for drawing in asked}
+    assert drawn < names
+    assert {"heatmap_F-Synthetic-0_vs_F-Synthetic-0_synthetic_32"} <= names
+    assert len(names) == len(asked)
+
+
+def test_each_checkpoint_is_read_once(runs, out, monkeypatch):
+    read = []
+    network = run_folders.Run.network
+
+    def counted(run, checkpoint=run_folders.BEST):
+        read.append((run.folder, checkpoint))
+        return network(run, checkpoint)
+
+    monkeypatch.setattr(run_folders.Run, "network", counted)
+    report(str(runs), str(out), images=200, sizes=(32,))
+    assert len(read) == len(set(read)) == 3 * 2 + 1  # and the one that is cut off
+
+
+def test_a_result_of_an_older_program_is_not_used(runs, out, tmp_path):
+    """A file without the format's number, as older versions kept, does not answer for a new one."""
+    copy = shutil.copytree(out, tmp_path / "report")
+    path = copy / "matrices" / "gap_u-real-0_real-and-synthetic_32.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    whole = arrays["gap"].copy()
+    np.savez(
+        path, **{name: row for name, row in arrays.items() if name != "format"} | {"gap": 9 + whole}
+    )
+    report(str(runs), str(copy), images=200, sizes=(32,))
+    with np.load(path) as file:
+        np.testing.assert_array_equal(file["gap"], whole)

@@ -5,35 +5,38 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from report.made import comparison, label
 
-from yolo_synth.analysis.activations.structure import structure_of
-from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.comparison import Comparison
 from yolo_synth.report import paper
-from yolo_synth.report.results import Pair, Table
-from yolo_synth.report.tables import (
-    layer_similarities,
-    output_tables,
-    score_tables,
-    scorecard,
-    similarity_tables,
-)
-from yolo_synth.report.writing import latex, markdown, write_table
+from yolo_synth.report.panel import Table
+from yolo_synth.report.panels import outputs, scores, similarity, start
+from yolo_synth.report.panels.outputs import Outputs
+from yolo_synth.report.panels.scorecard import Scorecard, models_here
+from yolo_synth.report.panels.scorecard import tables as scorecards
+from yolo_synth.report.tables import latex, markdown, write_table
 
 
-@pytest.fixture(scope="module")
-def structure():
-    return structure_of(YOLOv3(width=0.0625), backbone_end=75)
-
-
-def scores(*rows: tuple[str, int, str, float]) -> pd.DataFrame:
+def frame_of(*rows: tuple[str, int, str, float]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["model", "seed", "domain", "map50"])
     return frame.assign(map50_car=frame["map50"] / 2, map=0.1)
 
 
-def pair(first: str, second: str, backbone: float, head: float, **options) -> Pair:
+def pair(first: str, second: str, backbone: float, head: float, **options) -> Comparison:
     diagonal = np.diag(np.r_[np.full(75, backbone), np.full(32, head)])
-    settings = {"probe": "Real", "images": 200, "size": 32, **options}
-    return Pair(first, second, biased=diagonal, debiased=diagonal / 2, **settings)
+    return comparison(first, second, biased=diagonal, debiased=diagonal / 2, **options)
+
+
+def score_tables(frame: pd.DataFrame) -> list[Table]:
+    return list(scores.tables(frame))
+
+
+def scorecard(tables: list[Table]) -> pd.DataFrame:
+    labels = [label(f"{model}/0") for model in paper.MODELS.values()]
+    frames = {table.key: table.frame for table in tables}
+    (card,) = scorecards(Scorecard(frames, models_here(labels), []))
+    return card.frame
 
 
 def papers_own() -> dict[tuple[int, str, str, int], float]:
@@ -52,19 +55,19 @@ def test_the_papers_table_5_agrees_with_itself():
         )
 
 
-def test_the_papers_figures_score_no_difference(structure):
+def test_the_papers_figures_score_no_difference():
     figures = papers_own()
     assert len(figures) == 12 + 30 + 30 + 18
     table_2 = [(m, s, d, v) for (table, m, d, s), v in figures.items() if table == 2]
-    outputs = {
+    values = {
         number: {
-            ("Real", model, seed): pd.DataFrame(
+            ("Real", label(f"{model}/{seed}")): pd.DataFrame(
                 [
                     {"layer": 0, "kind": "convolutional"}
                     | dict(zip(paper.STATISTICS, row, strict=True))
                 ]
             )
-            for model in paper.MODELS
+            for model in paper.MODELS.values()
             for seed in (0, 1)
             for row in [[figures[number, model, name, seed] for name in paper.STATISTICS]]
         }
@@ -79,12 +82,11 @@ def test_the_papers_figures_score_no_difference(structure):
         for parts in [[figures[5, f"{first} vs {second}", part, seed] for part in paper.PARTS[1:]]]
     ]
     tables = [
-        *score_tables(scores(*table_2)),
-        *output_tables(outputs[3], 416, 3),
-        *output_tables(outputs[4], 32, 4),
-        *similarity_tables(pairs, structure),
+        *score_tables(frame_of(*table_2)),
+        *outputs.tables([Outputs(3, 416, values[3]), Outputs(4, 32, values[4])]),
+        *similarity.tables(pairs),
     ]
-    card = scorecard(tables, "").frame
+    card = scorecard(tables)
     assert len(card) == 90
     means = card.index.get_level_values("figure") == "all"
     np.testing.assert_allclose(card["difference"][~means], 0, atol=1e-9)
@@ -92,57 +94,57 @@ def test_the_papers_figures_score_no_difference(structure):
 
 
 def test_a_lacking_figure_has_no_difference():
-    card = scorecard(score_tables(scores(("U-Real", 0, "Real", 0.5))), "").frame
+    card = scorecard(score_tables(frame_of(("U-Real", 0, "Real", 0.5))))
     assert card.loc[("Table 2", "U-Real", "Real", 0), "difference"] == pytest.approx(0.072)
     assert card["difference"].notna().sum() == 1
 
 
 def test_table_2_has_mean_and_spread_over_seeds_where_there_are_several():
     rows = [("U-Real", 0, "Real", 0.4), ("U-Real", 1, "Real", 0.5), ("F-Real", 0, "Real", 0.3)]
-    frame = score_tables(scores(*rows))[0].frame
+    frame = score_tables(frame_of(*rows))[0].frame
     assert list(frame.index) == ["U-Real", "F-Real"]
     real = frame["Real"]
     assert list(real.columns) == ["seed 0", "seed 1", "mean", "spread"]
     np.testing.assert_allclose(real.loc["U-Real"], [0.4, 0.5, 0.45, 0.1])
     np.testing.assert_allclose(real.loc["F-Real"], [0.3, np.nan, 0.3, np.nan])
-    one = score_tables(scores(rows[0]))[0].frame
+    one = score_tables(frame_of(rows[0]))[0].frame
     assert list(one.columns) == [("Real", "seed 0")]
 
 
 def test_class_table_names_classes():
-    frame = score_tables(scores(("U-Real", 0, "Real", 0.4)))[1].frame
+    frame = score_tables(frame_of(("U-Real", 0, "Real", 0.4)))[1].frame
     assert frame.loc[("U-Real", 0), ("Real", "car")] == pytest.approx(0.2)
 
 
-def test_table_5_keeps_seeds_probes_and_starts_apart(structure):
+def test_table_5_keeps_seeds_probes_and_starts_apart():
     pairs = [
         pair("U-Real/0", "U-Real/0", 1, 1),
-        pair("U-Real/0", "U-Synthetic/0", 0.8, 0.2, partial=np.full(107, 0.1)),
+        pair("U-Real/0", "U-Synthetic/0", 0.8, 0.2, partial=LayerSeries(np.full(107, 0.1))),
         pair("U-Real/0", "U-Synthetic/0", 0.6, 0.4, probe="Synthetic"),
         pair("U-Real/0", "U-Synthetic/1", 0.5, 0.5),
         pair("U-Real/0", "initial state", 0.9, 0.7),
     ]
-    tables = {table.key: table.frame for table in similarity_tables(pairs, structure)}
+    made = [*similarity.tables(pairs), *start.tables(pairs[1:2])]
+    tables = {table.key: table.frame for table in made}
     same = tables["table_5"]
     assert list(same.index) == [
         ("Real", 32, "U-Real vs U-Synthetic"),
         ("Synthetic", 32, "U-Real vs U-Synthetic"),
     ]
-    np.testing.assert_allclose(same["CKA as in the paper", "backbone", "seed 0"], [0.8, 0.6])
+    np.testing.assert_allclose(same["biased CKA", "backbone", "seed 0"], [0.8, 0.6])
     np.testing.assert_allclose(same["debiased CKA", "head", "seed 0"], [0.1, 0.2])
     assert tables["table_5_seeds"].index.get_level_values("seeds").tolist() == ["0 vs 1"]
-    start = tables["table_5_initial"]["CKA as in the paper", "all", "seed 0"]
-    assert start.iloc[0] == pytest.approx((75 * 0.9 + 32 * 0.7) / 107)
+    initial = tables["table_5_initial"]["biased CKA", "all", "seed 0"]
+    assert initial.iloc[0] == pytest.approx((75 * 0.9 + 32 * 0.7) / 107)
     assert tables["table_5_partial"]["all", "seed 0"].tolist() == [pytest.approx(0.1)]
-    layers = layer_similarities(pairs, structure)
-    assert len(layers) == 4 * 107
+    assert len(tables["similarity_layers"]) == 4 * 107
 
 
-def test_a_layer_without_a_value_is_left_out_of_means(structure):
+def test_a_layer_without_a_value_is_left_out_of_means():
     broken = pair("U-Real/0", "U-Synthetic/0", 0.8, 0.2)
     broken.biased[3, 3] = np.nan
-    frame = similarity_tables([broken], structure)[0].frame
-    assert frame["CKA as in the paper", "backbone", "seed 0"].iloc[0] == pytest.approx(0.8)
+    frame = next(similarity.tables([broken])).frame
+    assert frame["biased CKA", "backbone", "seed 0"].iloc[0] == pytest.approx(0.8)
 
 
 @pytest.fixture

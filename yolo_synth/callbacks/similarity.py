@@ -18,8 +18,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from yolo_synth import runs
-from yolo_synth.comparison import FEWEST_IMAGES, Comparison, Probe, compare, folder_name
+from yolo_synth.comparison import FEWEST_IMAGES, Comparison, compare
+from yolo_synth.comparison_files import figures, folder_name, summary, write_comparison
 from yolo_synth.networks.contract import Network, check_side
+from yolo_synth.probe import Grams, Probe, Subject, common_start, start_of, take_probe
 
 log = logging.getLogger(__name__)
 
@@ -125,35 +127,27 @@ class Similarity(Callback):
         """
         if not self.images:
             return
-        name, network, start = self._reference(run)
-        probe = self._probe(run, data)
-        folder = run.folder / "similarity" / folder_name(name, probe)
+        first = Subject(run)
+        other, start = self._reference(first)
+        domain = runs.domain_name(run.config["data"], self.split)
+        probe = take_probe(data, domain, self.images, self.size, self.split)
+        folder = run.folder / "similarity" / folder_name(other.label, probe)
         if not anew and _is_there(folder, probe):
             return
-        result = compare(
-            (run.name, run.network().to(device)),
-            (name, network.to(device)),
-            probe,
-            start and start.to(device),
-        )
-        result.write(folder)
-        rank_zero_info(f"similarity to {result.names[1]}: {result.summary()}; see {folder}")
+        result = compare(first, other, Grams(probe, device=device), start, single_images=True)
+        write_comparison(result, probe, folder)
+        rank_zero_info(f"similarity to {result.second}: {summary(result)}; see {folder}")
         for logger in loggers:
             if isinstance(logger, WandbLogger):
-                log_to_wandb(logger, result)
+                log_to_wandb(logger, result, probe)
 
-    def _probe(self, run: runs.Run, data: Any) -> Probe:  # noqa: ANN401
-        """Return images of the run's own data."""
-        batch, names = data.probe(self.split, self.images, self.size)
-        source = runs.source_name(run.config["data"], self.split)
-        return Probe(batch, names, source, data.groups(names))
-
-    def _reference(self, run: runs.Run) -> tuple[str, Network, Network | None]:
-        """Return the other network's name, itself, and the start that it shares with this run."""
+    def _reference(self, first: Subject) -> tuple[Subject, Subject | None]:
+        """Return the other network, and the start that it shares with this run."""
         if self.reference is None:
-            return "initial state", run.network(runs.INITIAL), None
-        other = runs.read_run(self.reference)
-        return other.name, other.network(), runs.common_start(run, other)
+            return Subject(first.run, runs.INITIAL), None
+        other = Subject(runs.read_run(self.reference))
+        starts = {subject.label.name: start_of(subject.run) for subject in (first, other)}
+        return other, common_start(first, other, starts)
 
 
 def _data(trainer: Trainer) -> Any:  # noqa: ANN401
@@ -177,10 +171,10 @@ def _is_there(folder: Path, probe: Probe) -> bool:
     return len(pd.read_csv(folder / "images.csv")) == len(probe.names)
 
 
-def log_to_wandb(logger: WandbLogger, result: Comparison) -> None:
+def log_to_wandb(logger: WandbLogger, result: Comparison, probe: Probe) -> None:
     """Log the figures as images and both matrices as tables with a row a layer of the first network."""
-    key = f"similarity/{result.names[1]}"
-    for name, figure in result.figures().items():
+    key = f"similarity/{result.second}"
+    for name, figure in figures(result, probe).items():
         logger.log_image(f"{key}/{name}", [_picture(figure)])
     logger.log_table(f"{key}/layers", dataframe=result.layers())
     for name, matrix in (("debiased", result.debiased), ("biased", result.biased)):

@@ -5,17 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolo_synth.analysis.activations.run import Precision
-from yolo_synth.comparison import FEWEST_IMAGES, Probe, compare, folder_name
+from yolo_synth.comparison import FEWEST_IMAGES, compare
+from yolo_synth.comparison_files import folder_name, summary, write_comparison
 from yolo_synth.data.source import data_module, read_data
-from yolo_synth.devices import fastest
-from yolo_synth.report.similarities import Grams, Subject
-from yolo_synth.runs import (
-    INITIAL,
-    Run,
-    common_start,
-    read_run,
-    source_name,
-)
+from yolo_synth.probe import Grams, Probe, Subject, common_start, start_of, take_probe
+from yolo_synth.runs import Run, domain_name, read_run
 
 
 def compare_runs(
@@ -56,25 +50,17 @@ def compare_runs(
         )
     if memory is not None and memory <= 0:
         raise ValueError(f"--memory is a number of GiB, not {memory}")
-    first, second = read_run(run_a), read_run(run_b)
-    probe = probe_images(first, images, size, split, data)
-    start = common_start(first, second)
-    networks = [run.network().to(fastest()) for run in (first, second)]
-    subjects = dict(zip(networks, (Subject(first), Subject(second)), strict=True))
-    if start is not None:
-        subjects[start] = Subject(first, INITIAL)
+    first, second = (Subject(read_run(folder)) for folder in (run_a, run_b))
+    probe = probe_images(first.run, images, size, split, data)
+    starts = {subject.label.name: start_of(subject.run) for subject in (first, second)}
     grams = Grams(probe, precision, None if memory is None else int(memory * 2**30))
-    result = compare(
-        (first.name, networks[0]),
-        (second.name, networks[1]),
-        probe,
-        start,
-        precision,
-        lambda network: grams(subjects[network]),
+    start = common_start(first, second, starts)
+    result = compare(first, second, grams, start, single_images=True)
+    folder = (
+        Path(out) if out else first.run.folder / "similarity" / folder_name(second.label, probe)
     )
-    folder = Path(out) if out else first.folder / "similarity" / folder_name(second.name, probe)
-    result.write(folder)
-    print(f"{first.name} vs {second.name}: {result.summary()}; see {folder}")  # noqa: T201
+    write_comparison(result, probe, folder)
+    print(f"{result.name}: {summary(result)}; see {folder}")  # noqa: T201
 
 
 def probe_images(run: Run, images: int, size: int, split: str, data: str | None) -> Probe:
@@ -82,5 +68,4 @@ def probe_images(run: Run, images: int, size: int, split: str, data: str | None)
     config = run.config["data"] if data is None else read_data(data)
     module = data_module(config)
     module.prepare_data()
-    batch, names = module.probe(split, images, size)
-    return Probe(batch, names, source_name(config, split), module.groups(names))
+    return take_probe(module, domain_name(config, split), images, size, split)

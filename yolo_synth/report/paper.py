@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-MODELS: Final = ("U-Real", "U-Synthetic", "F-Synthetic")
-"""The models, in the paper's order."""
+from yolo_synth.probe import Label
+
+MODELS: Final = {
+    ("none", "Real"): "U-Real",
+    ("none", "Synthetic"): "U-Synthetic",
+    ("backbone", "Synthetic"): "F-Synthetic",
+}
+"""What was frozen and what it was trained on → the paper's name of the model, in the paper's order."""
 
 STATISTICS: Final = ("mean", "median", "std", "min", "max")
 """The columns of Tables 3 and 4."""
@@ -87,6 +93,18 @@ _TABLE_5: Final = {
     "U-Real vs F-Synthetic": ((0.5734, 0.6054), (0.6931, 0.7318), (0.2930, 0.3092)),
     "U-Synthetic vs F-Synthetic": ((0.7597, 0.7845), (0.8264, 0.8461), (0.6115, 0.6508)),
 }
+
+
+def model_of(network: Label) -> str | None:
+    """Return the paper's name of a model, whatever it is called here; None if the paper has none."""
+    trained = network.frozen, network.domain
+    return None if network.architecture else MODELS.get(trained)
+
+
+def figure_of(first: Label, second: Label, size: int) -> int | None:
+    """Return the number of the paper's figure that shows a heat map of two networks, if one does."""
+    models = model_of(first), model_of(second)
+    return next((number for key, number in HEAT_MAPS.items() if key == (*models, size)), None)
 
 
 def figures() -> list[Figure]:

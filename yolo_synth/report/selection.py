@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from yolo_synth.probe import Subject, start_of
 from yolo_synth.report import paper
-from yolo_synth.runs import BEST, CONFIG, INITIAL, Run, read_run, run_folders
+from yolo_synth.runs import CONFIG, INITIAL, Run, read_run, run_folders
 
 _ALIKE: Final[dict[str, Callable[[Run], Any]]] = {
     "image size": lambda run: run.image_size,
@@ -26,12 +27,22 @@ _NAMED: Final = ("domain", "where")
 """Data options that make the name of a domain: where they are others, so are the test images."""
 
 
-def sound_runs(root: str) -> tuple[list[Run], list[str]]:
-    """Read the runs at or below a folder.
+class Selection(NamedTuple):
+    """What a report is about.
 
-    Returns:
-        The finished runs whose best weights can be read, by seed and in the paper's order of models,
-        and a sentence for each one that is left out or lacks something.
+    Attributes:
+        subjects: The best weights of the finished runs, by seed and in the paper's order of models.
+        starts: What the runs started from, by the runs' names; without those that cannot be read.
+        notes: A sentence for each run that is left out or lacks something.
+    """
+
+    subjects: list[Subject]
+    starts: dict[str, Subject]
+    notes: list[str]
+
+
+def select(root: str) -> Selection:
+    """Read the runs at or below a folder: each configuration and each checkpoint once.
 
     Raises:
         FileNotFoundError: If there is no run folder.
@@ -43,52 +54,49 @@ def sound_runs(root: str) -> tuple[list[Run], list[str]]:
             f"{root}: no run folder here or below (a folder with a {CONFIG}); train with "
             "yolo-synth fit or yolo-synth sweep first"
         )
-    runs: dict[str, Run] = {}
+    sound: dict[str, Subject] = {}
     notes = []
     for folder in folders:
         try:
-            run = _sound(folder)
-            if run.name in runs:
-                raise ValueError(f"{folder}: {run.name} is in {runs[run.name].folder} already")
-            runs[run.name] = run
+            subject = _sound(folder)
+            name = subject.run.name
+            if name in sound:
+                raise ValueError(f"{folder}: {name} is in {sound[name].run.folder} already")
+            sound[name] = subject
         except (ValueError, FileNotFoundError) as error:
             notes.append(f"Left out: {error}.")
-    if not runs:
+    if not sound:
         raise ValueError(f"{root}: no finished run to report on. {' '.join(notes)}")
-    chosen = sorted(runs.values(), key=_rank)
-    _refuse_mixture(chosen)
+    chosen = sorted(sound.values(), key=_rank)
+    runs = [subject.run for subject in chosen]
+    _refuse_mixture(runs)
+    starts = {run.name: start for run in runs if (start := start_of(run))}
     notes += [
         f"{run.folder}: no {INITIAL} that can be read, so nothing is said of {run.name}'s start."
-        for run in chosen
-        if not has_start(run)
+        for run in runs
+        if run.name not in starts
     ]
-    return chosen, [*notes, *_data_notes(chosen)]
+    return Selection(chosen, starts, [*notes, *_data_notes(runs)])
 
 
-def _sound(folder: Path) -> Run:
+def _sound(folder: Path) -> Subject:
     run = read_run(folder)
     try:
         about = (run.name, run.test_domains, *(read(run) for read in _ALIKE.values()))
+        subject = Subject(run)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}: its {CONFIG} lacks or garbles {error}") from error
     if not run.finished:
         raise ValueError(f"{folder}: {about[0]} is not finished")
-    run.network(BEST)
-    return run
+    _ = subject.network
+    return subject
 
 
-def has_start(run: Run) -> bool:
-    """Tell whether a run's initial weights can be read."""
-    try:
-        run.network(INITIAL)
-    except (ValueError, FileNotFoundError):
-        return False
-    return True
-
-
-def _rank(run: Run) -> tuple[int, int, str]:
-    place = paper.MODELS.index(run.model) if run.model in paper.MODELS else len(paper.MODELS)
-    return run.seed, place, run.model
+def _rank(subject: Subject) -> tuple[int, int, str]:
+    run = subject.run
+    order = list(paper.MODELS.values())
+    name = paper.model_of(subject.label)
+    return run.seed, order.index(name) if name else len(order), run.model
 
 
 def _refuse_mixture(runs: Sequence[Run]) -> None:

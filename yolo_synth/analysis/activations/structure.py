@@ -76,6 +76,11 @@ class Structure:
         return range(self.backbone_end, len(self))
 
     @property
+    def parts(self) -> dict[str, range]:
+        """Return the layers of backbone and head."""
+        return {"backbone": self.backbone, "head": self.head}
+
+    @property
     def regions(self) -> tuple[range, ...]:
         """Return the scale regions: the longest runs of layers of one stride."""
         starts = [

@@ -36,7 +36,7 @@ from yolo_synth.analysis.figures.sheet import (
     styled,
     wrapped_text,
 )
-from yolo_synth.analysis.figures.tracks import Band, Track, Values
+from yolo_synth.analysis.similarity.series import LayerSeries, Values
 
 SVG_SETTINGS: Final[dict[Any, Any]] = {"svg.fonttype": "none", "svg.hashsalt": "yolo_synth"}
 """Settings to save an SVG under: text stays text, and the ids inside do not change."""
@@ -55,13 +55,10 @@ _TRACK_NAME: Final = 0.19  # room for a track's name above it
 
 @styled
 def similarity_curves(
-    curves: Mapping[str, ArrayLike],
+    series: Mapping[str, LayerSeries],
     structure: Structure,
     *,
     title: str,
-    bands: Mapping[str, Band] | None = None,
-    null: ArrayLike | None = None,
-    ceiling: ArrayLike | None = None,
     image_size: int | None = None,
     measure: str = "CKA",
     highest: float = 1.0,
@@ -72,12 +69,11 @@ def similarity_curves(
     above them.
 
     Args:
-        curves: Name of the pair → a value per layer.
+        series: Name of the pair → its values, with their intervals where there are any. Up to what is
+            reached with the images permuted is a grey area, what two trainings of one model reach
+            a dashed line; of several pairs the highest of each layer.
         structure: The layers that the networks have in common.
         title: What the figure shows; lines after the first are a subtitle.
-        bands: Name of the pair → lower and upper bound per layer (95 %), of some or all curves.
-        null: Per layer, what is reached with the images permuted; a grey area up to it.
-        ceiling: Per layer, what two trainings of one model reach.
         image_size: Side of the probe images in pixels; resolutions are then written as the side of
             the layers' output, and else as strides.
         measure: The y axis's name.
@@ -87,18 +83,13 @@ def similarity_curves(
         A figure of a journal page's width.
 
     Raises:
-        ValueError: If there is no curve, a row has not one value per layer, or a band has no curve.
+        ValueError: If there is no curve, or a row has not one value per layer.
     """
-    tracks = panels.tracks_of(curves, structure, bands)
-    common = Track(
-        "null and ceiling",
-        np.zeros(len(structure)),
-        null=None if null is None else panels.series(null, structure, "the null"),
-        ceiling=None if ceiling is None else panels.series(ceiling, structure, "the ceiling"),
-    )
+    tracks = panels.checked(series, structure)
+    common = panels.shared_references(tracks.values(), structure)
     legend = [
         *legend_rows(panels.curve_entries(tracks), _PANEL),
-        *legend_rows(panels.reference_entries([*tracks, common]), _PANEL),
+        *legend_rows(panels.reference_entries([*tracks.values(), common]), _PANEL),
         *legend_rows(panels.mark_entries(structure), _PANEL),
     ]
     heading = Title(title, _PANEL)
@@ -107,10 +98,10 @@ def similarity_curves(
     page.title(heading)
     _draw_heading(page, structure, (LEFT, top, _PANEL), image_size)
     axes = page.axes(LEFT, top, _PANEL, _CURVES)
-    panels.prepare(axes, structure, min(track.lowest for track in [*tracks, common]), highest)
+    panels.prepare(axes, structure, panels.lowest([*tracks.values(), common]), highest)
     panels.draw_references(axes, common, page.unit)
-    for number, track in enumerate(tracks):
-        panels.draw_curve(axes, track, structure, number, page.unit, dashed=True)
+    for number, (name, track) in enumerate(tracks.items()):
+        panels.draw_curve(axes, name, track, structure, number, page.unit, dashed=True)
     axes.set_xlabel("layer", fontsize=LABEL_SIZE)
     axes.set_ylabel(measure, fontsize=LABEL_SIZE)
     page.legend(top + _CURVES + 0.46, legend)
@@ -193,13 +184,10 @@ def similarity_heatmap(
 
 @styled
 def ribbon_figure(
-    curves: Mapping[str, ArrayLike],
+    series: Mapping[str, LayerSeries],
     structure: Structure,
     *,
     title: str,
-    bands: Mapping[str, Band] | None = None,
-    nulls: Mapping[str, ArrayLike] | None = None,
-    ceilings: Mapping[str, ArrayLike] | None = None,
     image_size: int | None = None,
     measure: str = "CKA",
     share: bool = False,
@@ -210,12 +198,10 @@ def ribbon_figure(
     with the earlier outputs that it reads. Each track names its means over backbone and head.
 
     Args:
-        curves: Name of the pair → a value per layer; the first is the uppermost track.
+        series: Name of the pair → its values, with what they are judged by; the first is the uppermost
+            track.
         structure: The layers that the networks have in common.
         title: What the figure shows; lines after the first are a subtitle.
-        bands: Name of the pair → lower and upper bound per layer (95 %).
-        nulls: Name of the pair → what is reached with the images permuted, per layer.
-        ceilings: Name of the pair → what two trainings of one model reach, per layer.
         image_size: Side of the probe images in pixels; resolutions are then written as the side of
             the layers' output, and else as strides.
         measure: What the tracks show.
@@ -225,15 +211,15 @@ def ribbon_figure(
         A figure of a journal page's width, or the share picture.
 
     Raises:
-        ValueError: If there is no curve, a row has not one value per layer, a band, null or ceiling
-            has no curve, or there are more than `MOST_SHARED` tracks to share.
+        ValueError: If there is no curve, a row has not one value per layer, or there are more than
+            `MOST_SHARED` tracks to share.
     """
-    tracks = panels.tracks_of(curves, structure, bands, nulls, ceilings)
+    tracks = panels.checked(series, structure)
     if share and len(tracks) > MOST_SHARED:
         raise ValueError(f"a share picture has room for {MOST_SHARED} tracks, not {len(tracks)}")
     legend = [
         *legend_rows(ribbons.kind_handles(ribbons.kind_colours(structure)), _PANEL),
-        *legend_rows(panels.reference_entries(tracks), _PANEL),
+        *legend_rows(panels.reference_entries(tracks.values()), _PANEL),
     ]
     heading = Title(title, _PANEL, enlarged=1.15 if share else 1.0)
     ribbon_height, track_height = 1.0 if share else 1.3, 0.95
@@ -246,18 +232,18 @@ def ribbon_figure(
         page = Page(_WIDTH, top + foot + track_height * len(tracks))
     page.title(heading)
     _draw_ribbon(page, structure, heading.bottom + 0.04, ribbon_height, image_size)
-    lowest = min(track.lowest for track in tracks)
-    for number, track in enumerate(tracks):
+    lowest = panels.lowest(tracks.values())
+    for number, (name, track) in enumerate(tracks.items()):
         above = top + number * track_height + _TRACK_NAME
         axes = page.axes(LEFT, above, _PANEL, track_height - _TRACK_NAME - 0.04)
         panels.prepare(axes, structure, lowest)
         panels.draw_references(axes, track, page.unit)
-        panels.draw_curve(axes, track, structure, number, page.unit, dashed=False)
+        panels.draw_curve(axes, name, track, structure, number, page.unit, dashed=False)
         axes.set_yticks(
             [0, 1] if share else [0, 0.5, 1], ["0", "1"] if share else ["0", "0.5", "1"]
         )
         axes.tick_params(labelbottom=number == len(tracks) - 1)
-        _name_track(page, track, structure, number, above - 0.03)
+        _name_track(page, name, track.means(structure.parts), number, above - 0.03)
     middle = top + track_height * len(tracks) / 2
     page.text(0.14, middle, measure, rotation=90, ha="center", va="center")
     page.text(LEFT - 0.1, page.height - foot + 0.015, "layer", ha="right")
@@ -305,18 +291,14 @@ def _draw_ribbon(
     ribbons.draw_scales(axes, structure, y=-1.3, size=NOTE_SIZE * page.unit, image_size=image_size)
 
 
-def _name_track(page: Page, track: Track, structure: Structure, number: int, bottom: float) -> None:
-    """Write a pair's name and its means above its track."""
-    colour = panels.colour_of(number)
-    page.text(LEFT, bottom, track.name, va="bottom", weight="bold", color=colour)
-    parts = {"backbone": structure.backbone, "head": structure.head}
-    means = [
-        f"{name} {np.nanmean(track.values[part]):.2f}"
-        for name, part in parts.items()
-        if np.isfinite(track.values[part]).any()
-    ]
-    if means:
-        text = f"mean: {', '.join(means)}"
+def _name_track(
+    page: Page, name: str, means: Mapping[str, float], number: int, bottom: float
+) -> None:
+    """Write a pair's name and its means over backbone and head above its track."""
+    page.text(LEFT, bottom, name, va="bottom", weight="bold", color=panels.colour_of(number))
+    known = [f"{p} {m:.2f}" for p, m in means.items() if p != "all" and np.isfinite(m)]
+    if known:
+        text = f"mean: {', '.join(known)}"
         page.text(LEFT + _PANEL, bottom, text, NOTE_SIZE, ha="right", va="bottom")
 
 

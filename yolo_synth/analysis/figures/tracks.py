@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import ArrayLike, NDArray
 
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures import ribbon
 from yolo_synth.analysis.figures.ribbon import FAINT, INK
 from yolo_synth.analysis.figures.sheet import Entry
-
-Values = NDArray[np.float64]
-Band = tuple[ArrayLike, ArrayLike]
-"""Lower and upper bound per layer."""
+from yolo_synth.analysis.similarity.series import LayerSeries, Values
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours of curves, in order (Okabe and Ito's, the darker ones first)."""
@@ -31,81 +27,35 @@ _BAND_ALPHA: Final = 0.22
 _MARKED: Final = {"shortcut": 2.6, "route": 4.4, "yolo": 4.4}  # points
 
 
-class Track(NamedTuple):
-    """What is known of one pair of networks, a value per layer each.
-
-    Attributes:
-        name: The pair.
-        values: Its similarity; NaN where it is not defined.
-        band: Lower and upper bound.
-        null: What is reached with the images permuted.
-        ceiling: What two trainings of one model reach.
-    """
-
-    name: str
-    values: Values
-    band: tuple[Values, Values] | None = None
-    null: Values | None = None
-    ceiling: Values | None = None
-
-    @property
-    def lowest(self) -> float:
-        """Return the smallest value that a drawing of this track shows, at most 0 and at least -1."""
-        lower = self.band[0] if self.band else None
-        given = [row for row in (self.values, lower, self.null, self.ceiling) if row is not None]
-        numbers = np.concatenate(given)
-        return float(np.clip(min(numbers[np.isfinite(numbers)], default=0.0), -1, 0))
-
-
-def tracks_of(
-    curves: Mapping[str, ArrayLike],
-    structure: Structure,
-    bands: Mapping[str, Band] | None = None,
-    nulls: Mapping[str, ArrayLike] | None = None,
-    ceilings: Mapping[str, ArrayLike] | None = None,
-) -> list[Track]:
-    """Bring together what is given per pair, in the order of the curves.
+def checked(series: Mapping[str, LayerSeries], structure: Structure) -> dict[str, LayerSeries]:
+    """Return series by name, as they are.
 
     Raises:
-        ValueError: If there is no curve, a row has not one value per layer, or a band, null or
-            ceiling belongs to no curve.
+        ValueError: If there is none, or a row has not one value per layer.
     """
-    if not curves:
+    if not series:
         raise ValueError("there is no curve to draw: give at least one pair of networks")
-    lows = {name: band[0] for name, band in (bands or {}).items()}
-    highs = {name: band[1] for name, band in (bands or {}).items()}
-    given = {"lower bound": lows, "upper bound": highs, "null": nulls, "ceiling": ceilings}
-    rows: dict[tuple[str, str], Values] = {}
-    for what, named in given.items():
-        for name, values in (named or {}).items():
-            if name not in curves:
-                raise ValueError(f"the {what} of {name!r} has no curve among {', '.join(curves)}")
-            rows[what, name] = series(values, structure, f"the {what} of {name!r}")
-    return [
-        Track(
-            name,
-            series(values, structure, f"the curve {name!r}"),
-            (rows["lower bound", name], rows["upper bound", name]) if name in lows else None,
-            rows.get(("null", name)),
-            rows.get(("ceiling", name)),
-        )
-        for name, values in curves.items()
-    ]
+    for name, rows in series.items():
+        rows.check(len(structure), f"the curve {name!r}")
+    return dict(series)
 
 
-def series(values: ArrayLike, structure: Structure, name: str) -> Values:
-    """Return one value per layer as float64.
+def shared_references(series: Iterable[LayerSeries], structure: Structure) -> LayerSeries:
+    """Return what all curves of a panel are judged by: the highest null and ceiling of each layer."""
+    nulls, ceilings = zip(*((one.null, one.ceiling) for one in series), strict=True)
+    return LayerSeries(np.zeros(len(structure)), null=_highest(nulls), ceiling=_highest(ceilings))
 
-    Raises:
-        ValueError: If there are more or fewer.
-    """
-    row = np.asarray(values, dtype=np.float64)
-    if row.shape != (len(structure),):
-        raise ValueError(
-            f"{name} has shape {list(row.shape)}: give one value for each of the network's "
-            f"{len(structure)} layers"
-        )
-    return row
+
+def _highest(rows: Iterable[Values | None]) -> Values | None:
+    given = [row for row in rows if row is not None]
+    return np.fmax.reduce(given) if given else None
+
+
+def lowest(series: Iterable[LayerSeries]) -> float:
+    """Return the smallest value that a drawing of series shows, at most 0 and at least -1."""
+    rows = [row for one in series for row in (one.value, one.low, one.null, one.ceiling)]
+    numbers = np.concatenate([row for row in rows if row is not None])
+    return float(np.clip(min(numbers[np.isfinite(numbers)], default=0.0), -1, 0))
 
 
 def prepare(axes: Axes, structure: Structure, lowest: float, highest: float = 1.0) -> None:
@@ -119,9 +69,9 @@ def prepare(axes: Axes, structure: Structure, lowest: float, highest: float = 1.
         axes.axhline(0, color=FAINT, linewidth=0.6, zorder=1.2)
 
 
-def draw_references(axes: Axes, track: Track, unit: float) -> None:
+def draw_references(axes: Axes, track: LayerSeries, unit: float) -> None:
     """Draw the null as a grey area up to it, and the ceiling as a dashed line."""
-    layers = np.arange(len(track.values))
+    layers = np.arange(len(track))
     if track.null is not None:
         foot = axes.get_ylim()[0]
         axes.fill_between(layers, foot, track.null, color=_NULL_COLOUR, linewidth=0, zorder=1)
@@ -133,13 +83,21 @@ def draw_references(axes: Axes, track: Track, unit: float) -> None:
 
 
 def draw_curve(
-    axes: Axes, track: Track, structure: Structure, number: int, unit: float, *, dashed: bool
+    axes: Axes,
+    name: str,
+    track: LayerSeries,
+    structure: Structure,
+    number: int,
+    unit: float,
+    *,
+    dashed: bool,
 ) -> None:
     """Draw a pair's band, line and marks, and a cross at the foot where it is not defined.
 
     Args:
         axes: A panel after `prepare`.
-        track: The pair.
+        name: The pair.
+        track: What is known of it.
         structure: The layers.
         number: Which of the figure's pairs it is; it sets the colour.
         unit: Factor on sizes in points.
@@ -147,32 +105,32 @@ def draw_curve(
     """
     layers = np.arange(len(structure))
     colour = colour_of(number)
-    if track.band is not None:
+    if track.low is not None and track.high is not None:
         axes.fill_between(
-            layers, *track.band, color=colour, alpha=_BAND_ALPHA, linewidth=0, zorder=2.5
+            layers, track.low, track.high, color=colour, alpha=_BAND_ALPHA, linewidth=0, zorder=2.5
         )
     axes.plot(
         layers,
-        track.values,
+        track.value,
         color=colour,
         linewidth=1.2 * unit,
         linestyle=_dash(number) if dashed else "-",
         zorder=3,
-        label=track.name,
+        label=name,
     )
     marks: dict[str, Any] = {"linestyle": "none", "color": colour, "clip_on": False, "zorder": 4}
     for kind, size in _MARKED.items():
         places = [layer for layer, other in enumerate(structure.kinds) if other == kind]
         axes.plot(
             places,
-            track.values[places],
+            track.value[places],
             marker=ribbon.KIND_MARKERS[kind],
             markersize=size * unit,
             markeredgecolor="white",
             markeredgewidth=0.35 * unit,
             **marks,
         )
-    undefined = np.flatnonzero(~np.isfinite(track.values))
+    undefined = np.flatnonzero(~np.isfinite(track.value))
     foot = np.full(len(undefined), axes.get_ylim()[0])
     axes.plot(undefined, foot, marker="x", markersize=4 * unit, **marks)
 
@@ -186,7 +144,7 @@ def _dash(number: int) -> Any:  # noqa: ANN401
     return _DASHES[number % len(_DASHES)]
 
 
-def curve_entries(tracks: Sequence[Track]) -> list[Entry]:
+def curve_entries(names: Iterable[str]) -> list[Entry]:
     """Return a legend's entries for the pairs."""
     return [
         Line2D(
@@ -195,16 +153,17 @@ def curve_entries(tracks: Sequence[Track]) -> list[Entry]:
             color=colour_of(number),
             linestyle=_dash(number),
             linewidth=1.4,
-            label=track.name,
+            label=name,
         )
-        for number, track in enumerate(tracks)
+        for number, name in enumerate(names)
     ]
 
 
-def reference_entries(tracks: Sequence[Track]) -> list[Entry]:
+def reference_entries(tracks: Iterable[LayerSeries]) -> list[Entry]:
     """Return a legend's entries for bands, null, ceiling and undefined values, as far as there are any."""
     entries: list[Entry] = []
-    if any(track.band is not None for track in tracks):
+    tracks = list(tracks)
+    if any(track.low is not None for track in tracks):
         band = Patch(facecolor=COLOURS[0], alpha=_BAND_ALPHA, linewidth=0, label="95 % interval")
         entries.append(band)
     if any(track.null is not None for track in tracks):
@@ -213,7 +172,7 @@ def reference_entries(tracks: Sequence[Track]) -> list[Entry]:
         entries.append(null)
     if any(track.ceiling is not None for track in tracks):
         entries.append(Line2D([], [], **_CEILING, linewidth=0.8, label="two seeds of one model"))
-    if not all(np.isfinite(track.values).all() for track in tracks):
+    if not all(np.isfinite(track.value).all() for track in tracks):
         entries.append(_mark("x", 4, "not defined"))
     return entries
 

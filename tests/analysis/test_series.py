@@ -1,0 +1,70 @@
+"""Verdicts, calibrated places and means of a value a layer, and its way into files and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from yolo_synth.analysis.similarity.series import LayerSeries
+
+
+def series(values: list[float], **rows: list[float]) -> LayerSeries:
+    return LayerSeries(np.array(values), **{name: np.array(row) for name, row in rows.items()})
+
+
+def test_words_follow_interval_chance_and_two_seeds():
+    nan = np.nan
+    judged = series(
+        [0.9, 0.5, 0.1, 0.0, nan],
+        low=[0.85, 0.45, 0.02, nan, nan],
+        high=[0.95, 0.55, 0.18, nan, nan],
+        null=[0.05] * 5,
+        ceiling_low=[0.93] * 5,
+    )
+    words = [
+        "not told from two seeds",
+        "between",
+        "not told from chance",
+        "not told from chance",
+        "constant",
+    ]
+    assert judged.verdict().tolist() == words
+
+
+def test_without_two_seeds_what_is_beyond_chance_is_undecided():
+    judged = series([0.9, 0.1], low=[0.8, 0.0], high=[1.0, 0.2], null=[0.05, 0.05])
+    assert judged.verdict().tolist() == ["undecided", "not told from chance"]
+
+
+def test_places_between_chance_and_two_seeds():
+    placed = series([0.1, 0.5, 0.9], floor=[0.1] * 3, ceiling=[0.9, 0.9, 0.1]).calibrated()
+    assert np.allclose(placed, [0, 0.5, np.nan], equal_nan=True)
+    assert np.isnan(series([0.1], floor=[0.0]).calibrated()).all()
+
+
+def test_means_leave_out_what_has_no_value():
+    means = series([0.2, np.nan, 0.6, 0.8]).means({"backbone": range(2), "head": range(2, 4)})
+    assert means == pytest.approx({"all": 1.6 / 3, "backbone": 0.2, "head": 0.7})
+    assert np.isnan(series([np.nan]).means({"head": range(0)})["head"])
+
+
+def test_the_ceiling_is_the_mean_of_what_has_a_value():
+    seeds = [series([0.8, np.nan], low=[0.7, np.nan]), series([0.6, 0.4])]
+    with_ceiling = series([0.1, 0.2]).with_ceiling(seeds)
+    np.testing.assert_allclose(with_ceiling.ceiling, [0.7, 0.4])
+    np.testing.assert_array_equal(with_ceiling.ceiling_low, [0.7, np.nan])
+    assert with_ceiling.with_ceiling([]).ceiling is None
+
+
+def test_columns_read_back():
+    written = series([0.1, 0.2], low=[0.0, 0.1], p=[0.5, 0.01]).columns("cka_partial", "partial_")
+    assert list(written) == ["cka_partial", "partial_low", "partial_p"]
+    read = LayerSeries.read(written, "cka_partial", "partial_")
+    np.testing.assert_array_equal(read.p, [0.5, 0.01])
+    assert read.high is None
+    assert LayerSeries.read(written, "cka_debiased") is None
+
+
+def test_a_row_of_another_length_is_named():
+    with pytest.raises(ValueError, match=r"U-Real/0 vs U-Synthetic/0: null has shape \[1\]"):
+        series([0.1, 0.2], null=[0.1]).check(2, "U-Real/0 vs U-Synthetic/0")

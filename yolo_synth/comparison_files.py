@@ -1,0 +1,108 @@
+"""A comparison as files: means in a line, tables, figures and the matrices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.figures.influence import influence_sheet
+from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
+from yolo_synth.analysis.similarity.series import LayerSeries, part_means
+from yolo_synth.comparison import BIASED, DEBIASED, FORMAT, Comparison
+from yolo_synth.files import Kept, file_name
+from yolo_synth.probe import Label, Probe
+
+
+def summary(result: Comparison) -> str:
+    """Return the means over all layers, backbone and head in words, debiased first."""
+    lines = {
+        f"mean {DEBIASED}": result.debiased_series,
+        "given the common start": result.series.get("partial"),
+        BIASED: result.biased_series,
+    }
+    text = "; ".join(
+        f"{name} {_means(series, result.structure)}" for name, series in lines.items() if series
+    )
+    if result.error is None:
+        return text
+    mean, most = result.error
+    return f"{text}; {result.precision} errs by {mean:.1e} on average and {most:.1e} at most"
+
+
+def _means(series: LayerSeries, structure: Structure) -> str:
+    return ", ".join(f"{part} {mean:.3f}" for part, mean in series.means(structure.parts).items())
+
+
+def image_table(result: Comparison, probe: Probe) -> pd.DataFrame:
+    """Return a row an image: its name, group, and mean influence over all layers and the parts."""
+    table = pd.DataFrame({"image": probe.names})
+    if probe.groups is not None:
+        table["group"] = probe.groups
+    if result.influence is not None:
+        known = np.isfinite(result.influence).all(axis=1, keepdims=True)
+        rows = np.where(known, result.influence, np.nan)
+        means = pd.DataFrame([part_means(row, result.structure.parts) for row in rows.T])
+        table = table.join(means.add_prefix("influence_"))
+    return table
+
+
+def figures(result: Comparison, probe: Probe) -> dict[str, Figure]:
+    """Return the curve over layers, both heat maps and the images that matter most, by file name."""
+    title = f"{result.name}\n{result.label}"
+    if result.error is not None:
+        title += f", {result.precision} (error {result.error[0]:.1e} on average)"
+    series = {DEBIASED: result.debiased_series}
+    if "partial" in result.series:
+        series[f"{DEBIASED}, given the common start"] = LayerSeries(result.series["partial"].value)
+    drawn = {
+        "curves": similarity_curves(
+            {**series, BIASED: result.biased_series},
+            result.structure,
+            title=title,
+            image_size=result.size,
+        ),
+        "heatmap_debiased": heatmap(result, title, DEBIASED),
+        "heatmap_biased": heatmap(result, title, BIASED),
+    }
+    if result.influence is not None:
+        drawn["images"] = influence_sheet(
+            probe.images,
+            image_table(result, probe)["influence_all"],
+            probe.names,
+            title=f"What single images add to the mean {DEBIASED}\n{title}",
+        )
+    return drawn
+
+
+def heatmap(result: Comparison, title: str, measure: str) -> Figure:
+    """Draw one of the matrices."""
+    return similarity_heatmap(
+        result.biased if measure == BIASED else result.debiased,
+        result.structure,
+        result.structure,
+        names=(result.first.name, result.second.name),
+        title=title,
+        image_size=result.size,
+        measure=measure,
+        ribbon=True,
+    )
+
+
+def write_comparison(result: Comparison, probe: Probe, folder: Path) -> None:
+    """Write `similarity.npz`, two tables and the figures as PNG; the npz comes last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    result.layers().to_csv(folder / "layers.csv", index=False)
+    image_table(result, probe).to_csv(folder / "images.csv", index=False)
+    for name, figure in figures(result, probe).items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+    arrays = result.pack() | {"image_names": probe.names}
+    Kept(folder / "similarity.npz", probe.digest, FORMAT).write(arrays)
+
+
+def folder_name(other: Label, probe: Probe) -> str:
+    """Name the folder of a comparison with another network: `U-Synthetic-0_Real-test_32`."""
+    return file_name(f"{other}_{probe.domain}-{probe.split}_{probe.size}")

@@ -1,0 +1,233 @@
+"""What one network makes of one set of images: Gram matrices, computed once and kept in its run folder.
+
+The callback that compares after training, `yolo-synth compare` and `yolo-synth report` share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from yolo_synth.analysis.activations.grams import fingerprint, load_grams
+from yolo_synth.analysis.activations.run import Precision, gram_matrices
+from yolo_synth.analysis.activations.structure import Structure, structure_of
+from yolo_synth.data.module import DetectionData
+from yolo_synth.devices import fastest
+from yolo_synth.files import digest, file_name
+from yolo_synth.networks.contract import Network
+from yolo_synth.runs import BEST, INITIAL, Run
+
+INITIAL_STATE: Final = "initial state"
+"""What the weights are called that a training started from."""
+
+_BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The images that networks are shown.
+
+    Attributes:
+        images: uint8 [n, 3, S, S].
+        names: Their n file names.
+        domain: What they are of, as `Real`.
+        groups: What each image belongs to, such as its sequence; None if that is not known.
+        split: The part of the data set that they are from.
+    """
+
+    images: Tensor
+    names: list[str]
+    domain: str
+    groups: list[str] | None = None
+    split: str = "test"
+
+    @property
+    def size(self) -> int:
+        """Their side in pixels."""
+        return int(self.images.shape[-1])
+
+    @property
+    def label(self) -> str:
+        """Number, domain, split and size in words, for titles."""
+        return probe_label(len(self.images), self.domain, self.split, self.size)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the pixels and of what each image belongs to."""
+        return digest(self.images_digest, *(self.groups or ()))
+
+    @cached_property
+    def images_digest(self) -> str:
+        """Of the pixels alone, which is all that Gram matrices follow from."""
+        return digest(str(list(self.images.shape)), self.images.numpy().tobytes())
+
+
+def probe_label(images: int, domain: str, split: str, size: int) -> str:
+    """Say in words what networks are shown, as `200 Real test images at 32x32`."""
+    return f"{images} {domain} {split} images at {size}x{size}"
+
+
+def take_probe(data: DetectionData, domain: str, images: int, size: int, split: str) -> Probe:
+    """Return the first `images` images of a split, as `DetectionData.probe` draws them."""
+    batch, names = data.probe(split, images, size)
+    return Probe(batch, names, domain, data.groups(names), split)
+
+
+class Label(NamedTuple):
+    """What a network is called, and how it came about.
+
+    Attributes:
+        model: Name of the model, as `U-Real`.
+        seed: Seed of its training.
+        frozen: What was frozen in training: `none`, `backbone` or a range of layers.
+        domain: What it was trained on, as `Real`.
+        is_initial: Whether it is what the training started from.
+        architecture: Class of the network, if that is no YOLOv3.
+    """
+
+    model: str
+    seed: int
+    frozen: str
+    domain: str
+    is_initial: bool = False
+    architecture: str = ""
+
+    @property
+    def run(self) -> str:
+        """Name of the run, as `U-Real/0`."""
+        return f"{self.model}/{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """Name of the network, as `U-Real/0` or `initial state`."""
+        return INITIAL_STATE if self.is_initial else self.run
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+class Subject:
+    """One set of weights: the best ones of a run, or those that it started from; read once."""
+
+    def __init__(self, run: Run, checkpoint: str = BEST) -> None:
+        """Name the run and the checkpoint in its folder; nothing is read yet."""
+        self.run = run
+        self.checkpoint = checkpoint
+        self.label = Label(
+            *(run.model, run.seed, run.frozen, run.domain, checkpoint == INITIAL, run.architecture)
+        )
+
+    @cached_property
+    def network(self) -> Network:
+        """The network, where it was last run."""
+        return self.run.network(self.checkpoint)
+
+    @cached_property
+    def weights(self) -> str:
+        """A digest of the network's state."""
+        return fingerprint(self.network, torch.empty(0), "float32", ())["weights"]
+
+    @property
+    def structure(self) -> Structure:
+        """The network's layers."""
+        return structure_of(self.network)
+
+    def kept(self, what: str, probe: Probe) -> Path:
+        """Return where something is kept that follows from these weights and a probe's images."""
+        key = digest(self.weights, probe.images_digest)[:12]
+        about = f"{probe.domain}_{len(probe.images)}x{probe.size}_{key}"
+        return self.run.folder / what / file_name(f"{Path(self.checkpoint).stem}_{about}")
+
+
+def start_of(run: Run) -> Subject | None:
+    """Return what a run started from; None if that cannot be read."""
+    start = Subject(run, INITIAL)
+    try:
+        _ = start.network
+    except (ValueError, FileNotFoundError):
+        return None
+    return start
+
+
+def common_start(
+    first: Subject, second: Subject, starts: Mapping[str, Subject | None]
+) -> Subject | None:
+    """Return what two trainings both started from; None if that differs or is not known.
+
+    Args:
+        first: A network.
+        second: Another network.
+        starts: What runs started from, by the runs' names.
+    """
+    a, b = starts.get(first.label.name), starts.get(second.label.name)
+    if first is second or a is None or b is None or a.weights != b.weights:
+        return None
+    return a
+
+
+class Grams:
+    """Gram matrices of networks on one probe: computed once, kept in the run folders."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        precision: Precision = "float32",
+        memory: int | None = None,
+        device: Any = None,  # noqa: ANN401 - whatever `Tensor.to` takes
+    ) -> None:
+        """Take the probe, and what `gram_matrices` has to know; nothing is computed yet.
+
+        Args:
+            probe: The images.
+            precision: Of the layers' outputs and products.
+            memory: Bytes that the layers' outputs take at most; by default what `gram_matrices` chooses.
+            device: Where networks run; by default the fastest one that is here.
+        """
+        self.probe = probe
+        self.precision: Precision = precision
+        self.memory = memory
+        self.device = device
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, subject: Subject) -> Tensor:
+        """Return [layers, n, n]; subjects with the same weights share theirs."""
+        if subject.weights not in self._held:
+            self._held[subject.weights] = self._read(subject)
+        return self._held[subject.weights]
+
+    def network(self, subject: Subject) -> Network:
+        """Return a subject's network where it is to be run."""
+        return subject.network.to(self.device or fastest())
+
+    def _read(self, subject: Subject) -> Tensor:
+        folder = subject.kept("grams", self.probe)
+        if self.precision != "float32":
+            folder = folder.with_name(f"{folder.name}_{self.precision}")
+        try:
+            return load_grams(folder)[0]
+        except FileNotFoundError:
+            return self._compute(subject, folder)
+
+    def _compute(self, subject: Subject, folder: Path) -> Tensor:
+        task = f"{subject.run.name}{' initial' * subject.label.is_initial}, {self.probe.label}"
+        with tqdm(total=1.0, desc=task, leave=False, bar_format=_BAR) as bar:
+
+            def show(share: float) -> None:
+                bar.update(share - bar.n)
+
+            return gram_matrices(
+                self.network(subject),
+                self.probe.images,
+                memory=self.memory,
+                precision=self.precision,
+                folder=folder,
+                progress=show,
+            )

@@ -1,0 +1,53 @@
+"""Notes: in what a study is another one than the paper's, and what its samples allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from yolo_synth.analysis.similarity.permutation import shuffle_groups
+from yolo_synth.report import paper
+from yolo_synth.report.study import Study
+
+
+def differences(study: Study) -> list[str]:
+    """Say in what the study is another one than the paper's: data, network, image size."""
+    notes = []
+    for name, domain in study.domains.items():
+        if domain.counts != paper.SPLITS.get(name):
+            counts = ", ".join(f"{count:,} {split}" for split, count in domain.counts.items())
+            notes.append(f"The {name} data are not the paper's: {counts} images.")
+    run = study.subjects[0].run
+    width = run.config["model"]["width"]
+    if width != paper.WIDTH:
+        notes.append(f"The network has {width} of the paper's channels per layer.")
+    if run.image_size != paper.IMAGE_SIZE:
+        size = f"{run.image_size}x{run.image_size}"
+        notes.append(f"The networks were trained and tested at {size}, the paper's at 416x416.")
+    return notes
+
+
+def sample_notes(study: Study) -> Iterator[str]:
+    """Say how many images, groups and seeds there are, where that limits what can be said."""
+    for name, domain in study.domains.items():
+        if domain.images < study.images:
+            yield (
+                f"The {name} test split has {domain.images} images, so {domain.images} are shown to "
+                f"the networks instead of {study.images}."
+            )
+    for probe in study.probes(paper.PROBE_SIZE):
+        groups = shuffle_groups(probe.groups)
+        if groups is not None:
+            yield (
+                f"The {probe.domain} images come in {len(set(groups))} groups (sequences or rides): they "
+                "are permuted within them. The intervals count each image as an independent draw, which "
+                "frames of one sequence are not quite."
+            )
+    if study.images != paper.IMAGES:
+        yield (
+            f"The similarities rest on {study.images} images a domain at most, the paper's on "
+            f"{paper.IMAGES}."
+        )
+    if len({label.seed for label in study.labels}) == 1:
+        yield (
+            "All runs have one seed: the spread over seeds and the ceiling of two seeds are unknown."
+        )

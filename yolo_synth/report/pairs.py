@@ -1,0 +1,98 @@
+"""Pairs of networks: which are compared, which belong together, and what is said of several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import NamedTuple
+
+from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.comparison import Comparison
+from yolo_synth.probe import Label, Subject, common_start
+from yolo_synth.report import paper
+
+
+class Couple(NamedTuple):
+    """Two networks to be compared, and what both started from, if that is one."""
+
+    first: Subject
+    second: Subject
+    start: Subject | None
+
+
+def all_couples(subjects: Sequence[Subject], starts: Mapping[str, Subject]) -> list[Couple]:
+    """Return each network with itself, each two, and each with what it started from."""
+    couples = [Couple(subject, subject, None) for subject in subjects]
+    couples += [Couple(a, b, common_start(a, b, starts)) for a, b in combinations(subjects, 2)]
+    started = [subject for subject in subjects if subject.run.name in starts]
+    return couples + [Couple(s, starts[s.run.name], None) for s in started]
+
+
+def models_ceilings(pairs: Sequence[Comparison]) -> list[Comparison]:
+    """Give two runs of other models what two seeds of their models reach, the mean of both models'."""
+    seeds = [pair for pair in pairs if is_one_model(pair)]
+    return [
+        with_series(
+            pair,
+            debiased=pair.debiased_series.with_ceiling(
+                [two.debiased_series for two in seeds if two.models[0] in pair.models]
+            ),
+        )
+        if pair.is_two_runs and not is_one_model(pair)
+        else with_series(pair, debiased=pair.debiased_series.with_ceiling([]))
+        for pair in pairs
+    ]
+
+
+def with_series(pair: Comparison, **series: LayerSeries) -> Comparison:
+    """Return a pair with other or further series."""
+    return replace(pair, series={**pair.series, **series})
+
+
+def is_one_model(pair: Comparison) -> bool:
+    """Tell whether it is two seeds of one model."""
+    return pair.is_two_runs and len(set(pair.models)) == 1
+
+
+def is_of_one_seed(pair: Comparison) -> bool:
+    """Tell whether both networks have one seed."""
+    return len(set(pair.seeds)) == 1
+
+
+def views(pairs: Sequence[Comparison]) -> list[list[Comparison]]:
+    """Return the pairs seen by each probe at each size."""
+    keys = dict.fromkeys((pair.probe, pair.size) for pair in pairs)
+    return [[pair for pair in pairs if (pair.probe, pair.size) == key] for key in keys]
+
+
+def at_papers_size(pairs: Iterable[Comparison]) -> dict[str, list[Comparison]]:
+    """Return the pairs of each probe at the paper's size, or at the smallest one."""
+    found: dict[str, list[Comparison]] = {}
+    for pair in pairs:
+        found.setdefault(pair.probe, []).append(pair)
+    for probe, seen in found.items():
+        sizes = {pair.size for pair in seen}
+        size = paper.PROBE_SIZE if paper.PROBE_SIZE in sizes else min(sizes)
+        found[probe] = [pair for pair in seen if pair.size == size]
+    return found
+
+
+def main_pairs(pairs: Iterable[Comparison]) -> list[list[Comparison]]:
+    """Return, for each probe, the pairs of real and synthetic training at the paper's size.
+
+    They are those of freely trained networks, one a seed; without such a pair, of the first two models.
+    """
+    chosen = []
+    for seen in at_papers_size(p for p in pairs if p.is_two_runs and is_of_one_seed(p)).values():
+        papers = [pair for pair in seen if (_trained(pair.first), _trained(pair.second)) == _MAIN]
+        wanted = (papers or seen)[0].models
+        chosen.append([pair for pair in seen if pair.models == wanted])
+    return chosen
+
+
+_MAIN = tuple(("none", domain) for domain in paper.SPLITS)
+
+
+def _trained(label: Label) -> tuple[str, str]:
+    return label.frozen, label.domain

@@ -1,0 +1,263 @@
+"""What freezing does: to mAP, and to the similarity with a network trained freely on something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import pandas as pd
+from torch import Tensor
+
+from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.similarity.chance import holm
+from yolo_synth.analysis.similarity.jackknife import difference
+from yolo_synth.analysis.similarity.permutation import permutation_test, shuffle_groups
+from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.comparison import DRAWS, Comparison
+from yolo_synth.probe import Grams, Label, Subject
+from yolo_synth.report import paper
+from yolo_synth.report.pairs import at_papers_size, is_of_one_seed
+from yolo_synth.report.panel import Panel, Table
+from yolo_synth.report.study import Study
+from yolo_synth.report.tables import by_layer
+from yolo_synth.report.words import ONE_SEED, change
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Which of two networks is more alike to a third on the same images.
+
+    Attributes:
+        third: The network that both are compared with.
+        first: A network.
+        second: Another one.
+        probe: Domain of the probe images.
+        images: Their number.
+        size: Their side in pixels.
+        structure: The networks' layers.
+        series: Debiased CKA of the first with the third minus that of the second, without interval and
+            p-value where neither of the two similarities is beyond permuted images.
+    """
+
+    third: Label
+    first: Label
+    second: Label
+    probe: str
+    images: int
+    size: int
+    structure: Structure
+    series: LayerSeries
+
+    @property
+    def nearer(self) -> int:
+        """In how many layers the first is more alike to the third than the second is."""
+        return int((self.series.significant & (self.series.value > 0)).sum())
+
+    @property
+    def farther(self) -> int:
+        """In how many layers it is less alike."""
+        return int((self.series.significant & (self.series.value < 0)).sum())
+
+
+class Freezing(NamedTuple):
+    """What the panel speaks of: scores, pairs of one seed at the paper's size, and contrasts."""
+
+    labels: Sequence[Label]
+    scores: pd.DataFrame
+    pairs: Sequence[Comparison]
+    contrasts: Sequence[Contrast]
+
+
+def compute(study: Study) -> Freezing:
+    """Compare frozen and free networks by their similarity to one trained freely on something else."""
+    two = (pair for pair in study.pairs if pair.is_two_runs and is_of_one_seed(pair))
+    pairs = [pair for seen in at_papers_size(two).values() for pair in seen]
+    contrasts = []
+    for probe in study.probes(paper.PROBE_SIZE):
+        grams = Grams(probe)
+        contrasts += [_contrast(study, three, grams) for three in _threes(study.subjects)]
+    return Freezing(study.labels, study.scores, pairs, contrasts)
+
+
+def _threes(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject, Subject]]:
+    """Yield a free network, and two of its seed trained on something else: the frozen and the free one."""
+    for third, free, frozen in product(subjects, repeat=3):
+        a, b, c = third.label, free.label, frozen.label
+        modes = (a.frozen, b.frozen, c.frozen)
+        alike = a.seed == b.seed == c.seed and b.domain == c.domain != a.domain
+        if alike and modes == ("none", "none", "backbone"):
+            yield third, frozen, free
+
+
+def _contrast(study: Study, three: tuple[Subject, Subject, Subject], grams: Grams) -> Contrast:
+    third, frozen, free = three
+    probe = grams.probe
+    labels = (third.label, frozen.label, free.label)
+    name = f"contrast_{'_'.join(map(str, labels))}_{probe.domain}_{probe.size}".lower()
+    kept = study.kept(name, probe, three)
+    if (rows := kept.read()) is None:
+        pairs = (grams(third), grams(frozen)), (grams(third), grams(free))
+        rows = _difference(*pairs, shuffle_groups(probe.groups)).columns("value")
+        kept.write(rows)
+    series = LayerSeries(**rows)
+    return Contrast(*labels, probe.domain, len(probe.images), probe.size, study.structure, series)
+
+
+def _difference(
+    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], groups: Sequence[str] | None
+) -> LayerSeries:
+    chance_first, chance_second = (
+        permutation_test(*pair, DRAWS, groups=groups, paired=True).p_corrected
+        for pair in (first, second)
+    )
+    interval, p = difference(first, second, (chance_first, chance_second), paired=True)
+    value, low, high = (row.numpy() for row in (interval.value, interval.low, interval.high))
+    return LayerSeries(value, low, high, p=holm(p).numpy())
+
+
+def tables(result: Freezing) -> Iterator[Table]:
+    """Yield the contrasts, in parts and by layer."""
+    if not result.contrasts:
+        return
+    rows, layers = [], {}
+    for contrast in result.contrasts:
+        names = [str(label) for label in (contrast.third, contrast.first, contrast.second)]
+        means = contrast.series.means(contrast.structure.parts)
+        rows.append(
+            {
+                "probe images": contrast.probe,
+                "size": contrast.size,
+                **dict(zip(("with", "first", "second"), names, strict=True)),
+                **{f"difference, {part}": means[part] for part in contrast.structure.parts},
+                "layers, first more alike": contrast.nearer,
+                "layers, second more alike": contrast.farther,
+            }
+        )
+        key = (contrast.probe, f"{names[1]} - {names[2]}, with {names[0]}")
+        layers[key] = by_layer(contrast.series.columns("value"), contrast.structure)
+    index = ["probe images", "size", "with", "first", "second"]
+    yield Table(
+        "freezing",
+        "Whether the frozen or the free network is more alike to another",
+        "Debiased CKA of the first network with a third, minus that of the second network with it, on "
+        "the same images; means over layers, and the number of layers in which it differs from zero "
+        "(jackknife over images, Holm's correction over the layers, p at most 0.05). Where all began "
+        "with the same weights, a frozen backbone is that beginning: the difference tells how near to "
+        "it the third has stayed.",
+        pd.DataFrame(rows).set_index(index),
+    )
+    yield Table(
+        "freezing_layers",
+        "The same, layer by layer",
+        "Differences with their 95 % intervals and corrected p-values, a row a layer.",
+        pd.concat(layers, axis=1, names=["probe images", "difference", "value"]),
+    )
+
+
+def sentences(result: Freezing) -> Iterator[str]:
+    """Say what freezing does to mAP and to the similarity, against the spread over seeds."""
+    yield from _scores(result)
+    yield from _similarities(result)
+
+
+def _models(labels: Sequence[Label], frozen: str) -> dict[str, list[str]]:
+    """Return the models with something frozen, by what they were trained on."""
+    found: dict[str, list[str]] = {}
+    for label in labels:
+        models = found.setdefault(label.domain, [])
+        if label.frozen == frozen and label.model not in models:
+            models.append(label.model)
+    return found
+
+
+def _scores(result: Freezing) -> Iterator[str]:
+    """Compare mAP with and without a frozen backbone."""
+    scores = result.scores.set_index(["model", "domain", "seed"])["map50"].sort_index()
+    free, frozen = (_models(result.labels, mode) for mode in ("none", "backbone"))
+    for trained in free:
+        for one, other in product(free[trained], frozen[trained]):
+            if not {one, other} <= set(result.scores["model"]):
+                continue
+            texts = [
+                f"on {domain} from {change(scores[one, domain], scores[other, domain])}"
+                for domain in result.scores["domain"].unique()
+            ]
+            seeds = [len(scores[model].index.unique("seed")) for model in (one, other)]
+            yield (
+                f"Freezing the backbone while training on {trained} changed mAP@0.5 "
+                f"{', and '.join(texts)}{_which(one, other, free[trained], frozen[trained])}"
+                f"{ONE_SEED if min(seeds) < 2 else ''}."
+            )
+
+
+def _which(one: str, other: str, free: Sequence[str], frozen: Sequence[str]) -> str:
+    """Name both models where there are several like them."""
+    return "" if len(free) == len(frozen) == 1 else f" ({other} after {one})"
+
+
+def _similarities(result: Freezing) -> Iterator[str]:
+    """Compare how near frozen and free networks are to one trained freely on something else."""
+    free, frozen = (_models(result.labels, mode) for mode in ("none", "backbone"))
+    probes = dict.fromkeys(pair.probe for pair in result.pairs)
+    for probe, (home, thirds), (trained, ones) in product(probes, free.items(), free.items()):
+        if home == trained:
+            continue
+        for third, one, other in product(thirds, ones, frozen[trained]):
+            text = _similarity(result, probe, third, one, other)
+            if text:
+                which = _which(one, other, ones, frozen[trained])
+                yield f"Freezing the backbone on {trained}{which} changed {text}"
+
+
+def _similarity(result: Freezing, probe: str, third: str, one: str, other: str) -> str:
+    seen = [pair for pair in result.pairs if pair.probe == probe]
+    free, frozen = (
+        pd.Series(
+            [
+                pair.debiased_series.means({})["all"]
+                for pair in seen
+                if set(pair.models) == {third, model}
+            ],
+            dtype=float,
+        )
+        for model in (one, other)
+    )
+    if not (len(free) and len(frozen)):
+        return ""
+    size = seen[0].size
+    return (
+        f"the mean debiased CKA with {third}, seen with {probe} images at {size}x{size}, from "
+        f"{change(free, frozen)}{ONE_SEED if min(len(free), len(frozen)) < 2 else ''}."
+        f"{_by_layer(result, probe, third, other)}"
+    )
+
+
+def _by_layer(result: Freezing, probe: str, third: str, frozen: str) -> str:
+    """Say in how many layers the frozen network is nearer, beyond the chance of the images."""
+    chosen = [
+        contrast
+        for contrast in result.contrasts
+        if (contrast.probe, contrast.third.model, contrast.first.model) == (probe, third, frozen)
+    ]
+    if not chosen:
+        return ""
+    texts = [
+        f"nearer in {contrast.nearer} and farther in {contrast.farther} of {len(contrast.series)} "
+        f"layers ({contrast.first})"
+        for contrast in chosen
+    ]
+    text = (
+        f" On the same images the frozen network is {'; '.join(texts)}, corrected over the layers."
+    )
+    started = {frozenset((p.first, p.second)) for p in result.pairs if "partial" in p.series}
+    if started.isdisjoint(frozenset((c.third, c.first)) for c in chosen):
+        return text
+    return (
+        f"{text} Its backbone is what all started from, so that this tells how near {third} stayed to "
+        "its start."
+    )
+
+
+PANEL = Panel("freezing", "What freezing does", compute, tables, sentences)

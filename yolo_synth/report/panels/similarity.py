@@ -1,0 +1,189 @@
+"""How similar the networks are, layer by layer: CKA, debiased and biased (Table 5, Figures 4 to 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from yolo_synth.comparison import BIASED, DEBIASED, Comparison
+from yolo_synth.report.pairs import at_papers_size, is_of_one_seed, main_pairs
+from yolo_synth.report.panel import Panel, Section, Table
+from yolo_synth.report.panels.similarity_figures import drawings
+from yolo_synth.report.study import Study
+from yolo_synth.report.tables import SPREAD, seeds_as_columns
+from yolo_synth.report.words import kind, listed, named, number, part_means, span
+
+_INDEX: Final = ["probe images", "size", "pair"]
+
+
+def compute(study: Study) -> list[Comparison]:
+    """Return all pairs."""
+    return study.pairs
+
+
+def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
+    """Yield Table 5 for runs of one seed, the same across seeds and for initial states, and all layers."""
+    two = [pair for pair in pairs if pair.is_two_runs]
+    same = [pair for pair in two if is_of_one_seed(pair)]
+    if same:
+        yield Table(
+            "table_5",
+            "Table 5: mean CKA of each pair of models with the same seed",
+            "Mean over all layers, backbone and head of layer i against layer i. Biased CKA is the "
+            "paper's; it is inflated where layers have more features than there are images. Debiased "
+            f"CKA is not, and 0 is chance. {SPREAD} The paper probes with real images at 32 x 32 alone.",
+            _seeds_beside_each_other(same),
+        )
+    if across := [pair for pair in two if not is_of_one_seed(pair)]:
+        yield Table(
+            "table_5_seeds",
+            "Table 5 across seeds: mean CKA of runs with other seeds",
+            "As Table 5, of two runs whose seeds differ: what two seeds of one model reach is the "
+            "ceiling of what to expect. The paper has Figure 6 for it.",
+            _means(across).pivot_table(
+                index=[*_INDEX, "seeds"], columns=["measure", "part"], values="value", sort=False
+            ),
+        )
+    if initial := [pair for pair in pairs if pair.is_initial]:
+        yield Table(
+            "table_5_initial",
+            "Table 5 for the start: mean CKA of each run with its own initial state",
+            "As Table 5, of the trained network with the weights that it started from: 1 in layers that "
+            "were frozen.",
+            _seeds_beside_each_other(initial),
+        )
+    if layers := [_layers(pair) for pair in pairs if not pair.is_self]:
+        yield Table(
+            "similarity_layers",
+            "Table 5 layer by layer",
+            "All that is known of layer i against layer i.",
+            pd.concat(layers).set_index(["probe", "size", "first", "second", "layer", "kind"]),
+            is_data=True,
+        )
+
+
+def _layers(pair: Comparison) -> pd.DataFrame:
+    first, second = map(str, (pair.first, pair.second))
+    return pair.layers().assign(probe=pair.probe, size=pair.size, first=first, second=second)
+
+
+def _seeds_beside_each_other(pairs: Sequence[Comparison]) -> pd.DataFrame:
+    return seeds_as_columns(_means(pairs), _INDEX, ["measure", "part"], "value", ("", "", "seed"))
+
+
+def _means(pairs: Sequence[Comparison]) -> pd.DataFrame:
+    """Return the means of pairs in long form."""
+    return pd.DataFrame(
+        [
+            {
+                "probe images": pair.probe,
+                "size": pair.size,
+                "pair": " vs ".join(pair.models),
+                "seeds": " vs ".join(map(str, pair.seeds)),
+                "seed": pair.seeds[0],
+                "measure": measure,
+                "part": part,
+                "value": mean,
+            }
+            for pair in pairs
+            for measure, series in ((DEBIASED, pair.debiased_series), (BIASED, pair.biased_series))
+            for part, mean in series.means(pair.structure.parts).items()
+        ]
+    )
+
+
+def sentences(pairs: Sequence[Comparison]) -> Iterator[str]:
+    """Say how alike real and synthetic training are and where, and how near all are to their start."""
+    main = main_pairs(pairs)
+    yield from map(_where, main)
+    if compared := [pair for pair in pairs if pair.is_two_runs]:
+        yield _backbone_and_head(compared)
+    yield from _distance_from_start(pairs)
+    if main:
+        yield _bias([pair for group in main for pair in group])
+
+
+def _where(group: Sequence[Comparison]) -> str:
+    """Say how alike two models are over backbone and head, and in which layers most and least."""
+    lowest: list[str] = []
+    highest: list[str] = []
+    layers = []
+    for pair in group:
+        series = pair.debiased_series
+        regions = [
+            (float(np.nanmean(series.value[region])), region)
+            for region in pair.structure.regions
+            if np.isfinite(series.value[region]).any()
+        ]
+        for found, choose in ((lowest, min), (highest, max)):
+            value, region = choose(regions, key=lambda one: one[0])
+            found.append(f"{span(region)} ({number(value)})")
+        layer = int(np.nanargmin(series.value))
+        text = f"{kind(pair.structure.kinds[layer])}, {number(float(series.value[layer]))}"
+        layers.append(f"{layer} ({text}{_interval(pair, layer)})")
+    pair, rows = group[0], [pair.debiased_series for pair in group]
+    return (
+        f"Probed with {pair.label}, {named(group).replace(' vs ', ' and ')} have a mean debiased CKA of "
+        f"{part_means(rows, pair, 'backbone')} over the backbone and {part_means(rows, pair, 'head')} "
+        f"over the head. By scale region it is lowest in {listed(lowest)} and highest in "
+        f"{listed(highest)}; the lowest single layer is {listed(layers)}."
+    )
+
+
+def _interval(pair: Comparison, layer: int) -> str:
+    """Return a layer's interval or why there is none, to stand after its value."""
+    series = pair.debiased_series
+    if series.low is None or series.high is None:
+        return ""
+    if not series.offered[layer]:
+        return ", not distinguishable from permuted images"
+    return f", 95 % interval {number(series.low[layer])} to {number(series.high[layer])}"
+
+
+def _backbone_and_head(pairs: Sequence[Comparison]) -> str:
+    means = [pair.debiased_series.means(pair.structure.parts) for pair in pairs]
+    gaps = [mean["backbone"] - mean["head"] for mean in means]
+    return (
+        f"The mean debiased CKA is higher over the backbone than over the head in "
+        f"{sum(gap > 0 for gap in gaps)} of {len(means)} comparisons of two runs (all pairs, probes and "
+        f"sizes; backbone minus head {number(min(gaps))} to {number(max(gaps))})."
+    )
+
+
+def _distance_from_start(pairs: Sequence[Comparison]) -> Iterator[str]:
+    """Say how near each run still is to its initial state, per probe at the paper's size."""
+    for probe, seen in at_papers_size(pair for pair in pairs if pair.is_initial).items():
+        texts = []
+        for pair in seen:
+            means = pair.debiased_series.means(pair.structure.parts)
+            texts.append(f"{pair.first} {number(means['backbone'])} and {number(means['head'])}")
+        size = seen[0].size
+        yield (
+            "Mean debiased CKA with the own initial state over backbone and head, "
+            f"{probe} images at {size}x{size}: {'; '.join(texts)}."
+        )
+
+
+def _bias(pairs: Sequence[Comparison]) -> str:
+    texts = []
+    for pair in pairs:
+        biased, debiased = (
+            number(series.means({})["all"]) for series in (pair.biased_series, pair.debiased_series)
+        )
+        images = f"{pair.images} {pair.probe} images"
+        texts.append(f"{biased} and {debiased} for {pair.name} ({images})")
+    return (
+        f"Mean CKA over all layers, biased as in the paper and debiased: {'; '.join(texts)}. The biased "
+        "figure is higher because there are few images and many features, whatever the networks are."
+    )
+
+
+def section(pairs: Sequence[Comparison]) -> Section:
+    """Return the tracks and maps of all pairs."""
+    return Section("layers", "Layer by layer", "", pairs=pairs)
+
+
+PANEL = Panel("similarity", "Similarity", compute, tables, sentences, drawings, section)

@@ -1,0 +1,219 @@
+"""The study: the runs, the images that they are shown, and what is computed of them once for all panels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.comparison import (
+    DRAWS,
+    FORMAT,
+    INTERVAL_IMAGES,
+    Comparison,
+    compare,
+    unpack_series,
+)
+from yolo_synth.data.source import Config, data_module
+from yolo_synth.evaluation import domain_data, evaluation_table
+from yolo_synth.files import Kept, digest, file_name
+from yolo_synth.probe import Grams, Label, Probe, Subject, take_probe
+from yolo_synth.report import paper
+from yolo_synth.report.pairs import Couple, all_couples, models_ceilings
+from yolo_synth.report.selection import select
+
+SPLITS: Final = ("train", "valid", "test")
+
+
+class Study:
+    """What all panels of a report look at; each run and each checkpoint is read once.
+
+    Attributes:
+        subjects: The best weights of the runs, in the order of the report.
+        starts: What the runs started from, by the runs' names.
+        notes: What was left out.
+        structure: The networks' layers.
+        domains: The test images of each domain.
+        sizes: Sides of the images for the similarities, in pixels.
+        images: How many images of each domain were asked for.
+        folder: Where matrices are kept, a file a pair.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        folder: Path,
+        images: int = paper.IMAGES,
+        sizes: Sequence[int] = (paper.PROBE_SIZE,),
+        data: str | Sequence[str] = (),
+    ) -> None:
+        """Read the runs at or below a folder.
+
+        Args:
+            root: Folder of run folders.
+            folder: Where matrices are kept.
+            images: Number of test images of each domain, at most.
+            sizes: Sides of the images for the similarities, in pixels.
+            data: File that names further test images, or several.
+
+        Raises:
+            FileNotFoundError: If there is no run folder.
+            ValueError: If no run is left, they differ in architecture, or there are too few images.
+        """
+        self.subjects, self.starts, self.notes = select(root)
+        self.structure: Structure = self.subjects[0].structure
+        self.sizes = tuple(dict.fromkeys(sizes))
+        self.images = images
+        self.folder = folder
+        self._data = data
+        configs = domain_data([subject.run for subject in self.subjects], data)
+        self.domains = {name: Domain(name, config, images) for name, config in configs.items()}
+
+    @property
+    def labels(self) -> list[Label]:
+        """What the runs are called and how they were trained."""
+        return [subject.label for subject in self.subjects]
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """A row per run and domain, of `evaluation.evaluation_table`."""
+        return evaluation_table([subject.run for subject in self.subjects], data=self._data)
+
+    def probes(self, size: int) -> list[Probe]:
+        """Return the images of every domain at a size."""
+        return [domain.probe(size) for domain in self.domains.values()]
+
+    def kept(self, name: str, probe: Probe, subjects: Sequence[Subject], *about: str) -> Kept:
+        """Return the place of a result that follows from networks, images and `about`."""
+        key = digest(*(subject.weights for subject in subjects), probe.digest, str(DRAWS), *about)
+        return Kept(self.folder / f"{file_name(name)}.npz", key, FORMAT)
+
+    @cached_property
+    def pairs(self) -> list[Comparison]:
+        """Every run with itself, with every other and with what it started from.
+
+        They are compared by every probe at every size, and kept in `folder`, a file a pair.
+        """
+        return [
+            pair
+            for domain in self.domains.values()
+            for size in self.sizes
+            for pair in self._seen_by(domain.probe(size))
+        ]
+
+    def _seen_by(self, probe: Probe) -> list[Comparison]:
+        grams = Grams(probe)
+        couples = all_couples(self.subjects, self.starts)
+        places = [self._place(couple, probe) for couple in couples]
+        found = [place.read() for place in places]
+        for (first, second, start), arrays in zip(couples, found, strict=True):
+            for subject in (first, second, start) if arrays is None else ():
+                if subject is not None:
+                    grams(subject)  # before the threads, which would compute one twice
+
+        def pair_of(couple: Couple, arrays: dict[str, Any] | None) -> Comparison:
+            if arrays is not None:
+                return self._unpacked(couple, probe, arrays)
+            return compare(
+                *couple[:2], grams, couple.start, opinion=_has_opinion(couple, probe.size)
+            )
+
+        bar = tqdm(total=len(couples), desc=f"compare, {probe.label}", unit="pair", leave=False)
+        pairs: list[Comparison] = []
+        with bar, _a_thread_a_core() as pool:
+            for pair in pool.map(pair_of, couples, found):
+                pairs.append(pair)
+                bar.update()
+        pairs = models_ceilings(pairs)
+        for pair, place, arrays in zip(pairs, places, found, strict=True):
+            if arrays is None or not _same_ceiling(pair, arrays):
+                place.write(pair.pack())
+        return pairs
+
+    def _place(self, couple: Couple, probe: Probe) -> Kept:
+        first, second, start = couple
+        name = pair_name(first.label, second.label, probe.domain, probe.size)
+        about = start.weights if start else "", str(_has_opinion(couple, probe.size))
+        return self.kept(name, probe, (first, second), *about)
+
+    def _unpacked(self, couple: Couple, probe: Probe, arrays: dict[str, Any]) -> Comparison:
+        return Comparison(
+            couple.first.label,
+            couple.second.label,
+            probe.domain,
+            len(probe.images),
+            probe.size,
+            self.structure,
+            arrays["biased"],
+            arrays["debiased"],
+            unpack_series(arrays),
+        )
+
+
+def pair_name(first: Label, second: Label, probe: str, size: int) -> str:
+    """Name a pair's files: `U-Real-0_vs_U-Synthetic-0_real_32`."""
+    return file_name(f"{first}_vs_{second}_{probe.lower()}_{size}")
+
+
+def _has_opinion(couple: Couple, size: int) -> bool:
+    """Tell whether other families of measures are asked too: of two runs of one seed."""
+    a, b = couple.first.label, couple.second.label
+    two_runs = a != b and not b.is_initial
+    return two_runs and a.seed == b.seed and size == paper.PROBE_SIZE
+
+
+def _same_ceiling(pair: Comparison, arrays: dict[str, Any]) -> bool:
+    """Tell whether a kept pair has the ceiling that follows from the other pairs now."""
+    before, now = arrays.get("ceiling"), pair.debiased_series.ceiling
+    if before is None or now is None:
+        return before is now
+    return np.array_equal(before, now, equal_nan=True)
+
+
+@contextmanager
+def _a_thread_a_core() -> Iterator[ThreadPoolExecutor]:
+    """Run one pair on each core: the matrices are too small for several cores to share one's work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Domain:
+    """The test images of one domain."""
+
+    def __init__(self, name: str, config: Config, images: int) -> None:
+        """Open the data set.
+
+        Raises:
+            ValueError: If it has too few test images for intervals.
+        """
+        self.name = name
+        self.data = data_module(config)
+        self.data.prepare_data()
+        self.counts = {split: len(self.data.names(split)) for split in SPLITS}
+        self.images = min(images, self.counts["test"])
+        if self.images < INTERVAL_IMAGES:
+            raise ValueError(
+                f"{name} has {self.images} test images, and intervals need {INTERVAL_IMAGES}: "
+                "use a larger test split"
+            )
+        self._probes: dict[int, Probe] = {}
+
+    def probe(self, size: int) -> Probe:
+        """Return the images at a size, decoded once."""
+        if size not in self._probes:
+            self._probes[size] = take_probe(self.data, self.name, self.images, size, "test")
+        return self._probes[size]

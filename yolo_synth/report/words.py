@@ -1,0 +1,77 @@
+"""Words and numbers of the findings: how a report's sentences are put together.
+
+A sentence claims no more than intervals, null and spread over seeds allow; where they do not allow
+anything it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from yolo_synth.analysis.figures.ribbon import KIND_NAMES
+from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.comparison import Comparison
+
+ONE_SEED: Final = "; whether that is more than another seed would change is unknown with one seed"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Write a number with a true minus sign; `undefined` if there is none."""
+    if not np.isfinite(value):
+        return "undefined"
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def numbers(values: Iterable[float]) -> str:
+    """Write numbers as `0.10, 0.20 and 0.30`."""
+    return listed(number(value) for value in values)
+
+
+def listed(texts: Iterable[object]) -> str:
+    """Join texts as `a`, `a and b`, `a, b and c`."""
+    *others, last = map(str, texts)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def span(layers: range) -> str:
+    """Write a range of layers as `layer 0` or `layers 1-4`."""
+    last = layers.stop - 1
+    return f"layer {last}" if len(layers) == 1 else f"layers {layers.start}\N{EN DASH}{last}"
+
+
+def kind(name: str) -> str:
+    """Return the reader's name of a layer's kind."""
+    return KIND_NAMES.get(name, name)
+
+
+def named(group: Sequence[Comparison]) -> str:
+    """Name a pair, or the same two models with several seeds, to stand before more words."""
+    first = group[0]
+    if len(group) == 1:
+        return first.name
+    seeds = listed(pair.seeds[0] for pair in group)
+    return f"{' vs '.join(first.models)}, seeds {seeds},"
+
+
+def part_means(rows: Iterable[LayerSeries], pair: Comparison, part: str) -> str:
+    """Write the means of several series over a part of a pair's network."""
+    return numbers(row.means(pair.structure.parts)[part] for row in rows)
+
+
+def change(free: pd.Series, frozen: pd.Series) -> str:
+    """Write two means over seeds, and hold their difference against the spread over seeds."""
+    difference = float(frozen.mean() - free.mean())
+    sign = "+" if difference > 0 else ""
+    text = f"{number(free.mean(), 3)} to {number(frozen.mean(), 3)} ({sign}{number(difference, 3)}"
+    if min(len(free), len(frozen)) < 2:
+        return f"{text})"
+    spread = max(float(group.max() - group.min()) for group in (free, frozen))
+    beyond = "more than" if abs(difference) > spread else "within"
+    return f"{text}, {beyond} the {number(spread, 3)} between seeds of one model)"
