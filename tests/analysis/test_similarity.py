@@ -7,15 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from yolo_synth.analysis.similarity.cka import (
-    center,
-    cka,
-    deconfound,
-    partial_cka,
-    rbf,
-    rsa,
-    u_center,
-)
+from yolo_synth.analysis.similarity.centring import center, u_center
+from yolo_synth.analysis.similarity.cka import cka, deconfound, partial_cka
+from yolo_synth.analysis.similarity.distances import rbf, rsa
 
 
 def grams(*features):

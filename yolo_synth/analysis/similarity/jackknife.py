@@ -11,7 +11,7 @@ CKA by 0.09 to 0.28 at n = 200. The jackknife leaves images out instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,10 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
+from yolo_synth.analysis.similarity.centring import count_groups, inner, prepared
 from yolo_synth.analysis.similarity.chance import SIGNIFICANT, holm
-from yolo_synth.analysis.similarity.cka import inner, prepared, without_diagonal
+from yolo_synth.analysis.similarity.cka import cka
+from yolo_synth.analysis.similarity.replicates import FEWEST, replicates, spread, without_one
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,14 @@ class Interval:
 
 
 def jackknife(
-    grams_a: Tensor, grams_b: Tensor, p: Tensor, paired: bool = False, level: float = 0.95
+    grams_a: Tensor,
+    grams_b: Tensor,
+    p: Tensor,
+    paired: bool = False,
+    level: float = 0.95,
+    groups: Sequence[Hashable] | None = None,
 ) -> Interval:
-    """Give the debiased CKA with a confidence interval over images.
+    """Give the debiased CKA with a confidence interval over images, or over groups of images.
 
     Value ± t · error. The error comes from the values without one image, θ₋ᵢ, whose spread counts the
     interaction of two images twice (with many more features than images that doubles the variance).
@@ -59,10 +66,12 @@ def jackknife(
     93.5 to 96.7 % at n = 50; of deconfounded stacks 94.7 to 95.6 % at n = 100.
 
     Where features are independent the statistic is degenerate: no such interval holds, and none is
-    offered unless a permutation test rejects independence. Images count as independent draws:
-    neighbouring frames of one video are not, and make the interval too short.
+    offered unless a permutation test rejects independence. Images count as independent draws unless
+    groups are given: neighbouring frames of one video are not, and would make the interval cover
+    nothing of what it says. Groups are left out whole then, and n is their number.
 
-    Source: Efron and Stein, The jackknife estimate of variance, 1981, section 4.
+    Sources: Efron and Stein, The jackknife estimate of variance, 1981, section 4; over groups Shao
+    and Wu, A general theory for jackknife variance estimation, 1989.
 
     Args:
         grams_a: Gram matrices [la, n, n].
@@ -71,14 +80,30 @@ def jackknife(
             no interval.
         paired: Whether to compare layer i with layer i only.
         level: Confidence level.
+        groups: What each image belongs to [n], as in `cka.cka`; None if all are independent.
 
     Returns:
-        Estimates with intervals within -1..1, [la, lb] or [l].
+        Estimates with intervals within -1..1, [la, lb] or [l]. With fewer than 6 groups there are
+        estimates and no intervals: the spread over so few says nothing.
 
     Raises:
         ValueError: As `cka.cka`, if n is below 6, or if p has another shape than the cells.
+
+    Example:
+        Two layers with half of their variance in common, 60 images:
+
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> x, y = torch.randn(2, 1, 60, 30, generator=generator, dtype=torch.float64)
+        >>> found = jackknife(x @ x.mT, (x + y) @ (x + y).mT, torch.zeros(1, 1))
+        >>> [round(end.item(), 2) for end in (found.low, found.value, found.high)]
+        [0.47, 0.51, 0.55]
     """
-    value, variance, freedom = _spread(_replicates(grams_a, grams_b, paired))
+    if groups is not None and count_groups(groups, grams_a.shape[-1]) < FEWEST:
+        values = cka(grams_a, grams_b, debiased=True, groups=groups)
+        values = values.diagonal() if paired else values
+        unknown = torch.full_like(values, torch.nan)
+        return Interval(values, unknown, unknown, unknown)
+    value, variance, freedom = spread(replicates(grams_a, grams_b, paired, groups))
     if not paired:
         value, variance, freedom = (x.view(len(grams_a), -1) for x in (value, variance, freedom))
     if p.shape != value.shape:
@@ -92,6 +117,7 @@ def difference(
     p: tuple[Tensor, Tensor],
     paired: bool = False,
     level: float = 0.95,
+    groups: Sequence[Hashable] | None = None,
 ) -> tuple[Interval, Tensor]:
     """Test whether one pair of networks is more similar than another on the same images.
 
@@ -105,6 +131,7 @@ def difference(
             interval and no p-value.
         paired: Whether to compare layer i with layer i only.
         level: Confidence level.
+        groups: As in `jackknife`; at least 6.
 
     Returns:
         First minus second with intervals, and two-sided p-values of no difference (1 where both
@@ -122,10 +149,10 @@ def difference(
     differences = (
         tuple(x - y for x, y in zip(one, other, strict=True))
         for one, other in zip(
-            _replicates(*first, paired), _replicates(*second, paired), strict=True
+            replicates(*first, paired, groups), replicates(*second, paired, groups), strict=True
         )
     )
-    value, variance, freedom = _spread(differences)
+    value, variance, freedom = spread(differences)
     if not paired:
         value, variance, freedom = (x.view(len(first[0]), -1) for x in (value, variance, freedom))
     for given in p:
@@ -139,19 +166,28 @@ def difference(
     return interval, chance.where(offered & ~value.isnan(), torch.nan)
 
 
-def residual_p(residuals_a: Tensor, residuals_b: Tensor, permuted: Tensor) -> Tensor:
+def residual_p(
+    residuals_a: Tensor,
+    residuals_b: Tensor,
+    permuted: Tensor,
+    groups: Sequence[Hashable] | None = None,
+) -> Tensor:
     """Return p-values of what training added to two networks, layer i of one with layer i of the other.
 
     Residuals of two networks with one start are products of their changes with that start. Shuffling
     the images of one takes apart what the start alone has in common, so that the permutation test
     rejects far too often: of 20 layers with independent changes and a start of few directions at least
     one in 73 to 88 % of experiments at 0.05. The jackknife knows of no such null. The larger of
-    both is returned, with which it is at most 5 %.
+    both is returned. Where changes are additive and independent of each other that rejects at most
+    5 % of the time. Changes of weights are not: independent random ones turn the start's own
+    directions, and do covary over images (any of 8 layers in .04 to .96 of experiments at n = 60 to
+    200). What is rejected is chance of images, for these two trainings, and not of training.
 
     Args:
         residuals_a: `cka.deconfound` of the first network [l, n, n].
         residuals_b: That of the second network, from the same start [l, n, n].
         permuted: `p_corrected` of a paired `permutation_test` of the two [l].
+        groups: As in `jackknife`; at least 6.
 
     Returns:
         One-sided p-values [l], the jackknife's with Holm's correction over the layers; NaN where a
@@ -160,39 +196,56 @@ def residual_p(residuals_a: Tensor, residuals_b: Tensor, permuted: Tensor) -> Te
     Raises:
         ValueError: As `jackknife`.
     """
-    value, variance, freedom = _spread(_replicates(residuals_a, residuals_b, paired=True))
+    value, variance, freedom = spread(replicates(residuals_a, residuals_b, True, groups))
     if permuted.shape != value.shape:
         raise ValueError(f"p-values of {list(permuted.shape)} cells for {list(value.shape)}")
     chance = _like(student.sf((value / variance.sqrt()).cpu(), freedom.cpu()), value)
     return torch.maximum(holm(chance.where(~value.isnan(), torch.nan)), permuted.to(value))
 
 
-def leave_one_out(grams_a: Tensor, grams_b: Tensor, paired: bool = False) -> Tensor:
-    """Return the debiased CKA without each image in turn.
+def leave_one_out(
+    grams_a: Tensor,
+    grams_b: Tensor,
+    paired: bool = False,
+    groups: Sequence[Hashable] | None = None,
+) -> Tensor:
+    """Return the debiased CKA without each image, or each group, in turn.
 
     Args:
         grams_a: Gram matrices [la, n, n].
         grams_b: Gram matrices [lb, n, n] on the same images.
         paired: Whether to compare layer i with layer i only.
+        groups: As in `jackknife`; groups are left out in the order in which they come.
 
     Returns:
-        Values [la, lb, n] or [l, n], float64. NaN for a constant layer.
+        Values [la, lb, n] or [l, n], float64, of G groups [l, G]. NaN for a constant layer.
 
     Raises:
-        ValueError: As `cka.cka`, or if n is below 5.
+        ValueError: As `cka.cka`, if n or G is below 5, or if groups are given and not `paired`.
     """
+    if groups is not None:
+        if not paired:
+            raise ValueError("groups are left out of layer i with layer i only: set paired=True")
+        if (units := count_groups(groups, grams_a.shape[-1])) < 5:
+            raise ValueError(f"this needs at least 5 groups of images, not {units}")
+        return without_one(grams_a, grams_b, groups)
     a, b = prepared(grams_a, grams_b, paired, fewest=5)
     n = a.shape[-1]
-    norms_a, norms_b = (_without_one(x.square().sum(-1), n) for x in (a, b))
+    norms_a, norms_b = (_left(x.square().sum(-1), n) for x in (a, b))
     if paired:
-        return _without_one((a * b).sum(-1), n) / (norms_a * norms_b).sqrt()
+        return _left((a * b).sum(-1), n) / (norms_a * norms_b).sqrt()
     # Image by image, the rows of all layers of one network times those of the other
     rows = (a.transpose(0, 1) @ b.permute(1, 2, 0)).permute(1, 2, 0)
-    return _without_one(rows, n) / (norms_a[:, None] * norms_b[None]).sqrt()
+    return _left(rows, n) / (norms_a[:, None] * norms_b[None]).sqrt()
 
 
-def influence(grams_a: Tensor, grams_b: Tensor, paired: bool = False) -> Tensor:
-    """Return what each image adds to the debiased CKA: the value minus that without the image.
+def influence(
+    grams_a: Tensor,
+    grams_b: Tensor,
+    paired: bool = False,
+    groups: Sequence[Hashable] | None = None,
+) -> Tensor:
+    """Return what each image, or group, adds to the debiased CKA: the value minus that without it.
 
     Positive for an image that makes the networks look alike. The difference of two such tensors
     tells which images make the difference between two pairs of networks.
@@ -201,102 +254,22 @@ def influence(grams_a: Tensor, grams_b: Tensor, paired: bool = False) -> Tensor:
         grams_a: Gram matrices [la, n, n].
         grams_b: Gram matrices [lb, n, n] on the same images.
         paired: Whether to compare layer i with layer i only.
+        groups: As in `leave_one_out`.
 
     Returns:
-        Influences [la, lb, n] or [l, n], float64.
+        Influences [la, lb, n] or [l, n], float64, of G groups [l, G].
 
     Raises:
         ValueError: As `leave_one_out`.
     """
-    without = leave_one_out(grams_a, grams_b, paired)
-    a, b = prepared(grams_a, grams_b, paired, fewest=5)
+    without = leave_one_out(grams_a, grams_b, paired, groups)
+    a, b = prepared(grams_a, grams_b, paired, fewest=5, groups=groups)
     value = inner(a, b) if paired else a.flatten(1) @ b.flatten(1).T
     return value[..., None] - without
 
 
 _ROUNDING = 1e-10
 """Differences of similarities below this are rounding."""
-
-_BLOCK = 8
-"""Layers worked on at a time."""
-
-
-def _replicates(
-    grams_a: Tensor, grams_b: Tensor, paired: bool
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield debiased CKA of all images, without one and without two, cells in order.
-
-    Yields:
-        Values [m], without one image [m, n], and without two [m, n, n] (its diagonal means nothing),
-        of one layer of a and m layers of b: the same one if paired, else a few at a time, so that
-        the intermediate results stay in the processor's cache.
-    """
-    a, b = prepared(grams_a, grams_b, paired, fewest=6)
-    own_a, own_b = _products(a, a), _products(b, b)
-    cells = [
-        (layer, slice(start, start + _BLOCK))
-        for layer in range(len(a))
-        for start in range(0, len(b), _BLOCK)
-    ]
-    if paired:
-        cells = [(layer, slice(layer, layer + 1)) for layer in range(len(a))]
-    for layer, others in cells:
-        value, one, two = (
-            cross / (x[layer] * y[others]).sqrt()
-            for cross, x, y in zip(_products(a[layer], b[others]), own_a, own_b, strict=True)
-        )
-        yield value, one, two
-
-
-def _products(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return inner products of U-centred matrices, and those left without one and two images.
-
-    Leaving images out of a U-centred matrix and U-centring what remains takes the sums over the
-    images left out only, since the rows of the whole sum to zero.
-    """
-    n = a.shape[-1]
-    entries = a * b
-    rows = entries.sum(-1)
-    total = rows.sum(-1)
-    both = rows[..., :, None] + rows[..., None, :]
-    crossed = a @ b
-    remaining_rows = both + crossed + crossed.mT - 2 * entries
-    two = (
-        total[..., None, None]
-        - 2 * (both - entries)
-        - 2 / (n - 4) * remaining_rows
-        + 4 / ((n - 3) * (n - 4)) * entries
-    )
-    return total, _without_one(rows, n), two
-
-
-def _without_one(rows: Tensor, n: int) -> Tensor:
-    """Return ⟨Ã, B̃⟩ without each image from the sums of its row, Σⱼ Ã_kj B̃_kj: [..., n]."""
-    return rows.sum(-1, keepdim=True) - 2 * (n - 2) / (n - 3) * rows
-
-
-def _spread(replicates: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return values, variances and degrees of freedom of all cells in a row; see `jackknife`."""
-    results: list[tuple[Tensor, Tensor, Tensor]] = []
-    for value, one, two in replicates:
-        n = one.shape[-1]
-        deviation = one - one.mean(-1, keepdim=True)
-        second = deviation.square().mean(-1)
-        first_order = (n - 1) * second
-        interaction = without_diagonal(
-            n * value[..., None, None]
-            - (n - 1) * (one[..., :, None] + one[..., None, :])
-            + (n - 2) * two
-        )
-        # Each pair stands twice in the symmetric matrix
-        mean = interaction.sum((-2, -1)) / (n * (n - 1))
-        twice = (interaction.square().sum((-2, -1)) / (n * (n - 1)) - mean.square()) / 2
-        variance = torch.maximum(first_order - twice, first_order / 2)
-        kurtosis = deviation.pow(4).mean(-1) / second.square()
-        freedom = 2 * n * (variance / first_order).square() / (kurtosis - 1)
-        results.append((value, variance, freedom.nan_to_num(n - 1.0).clamp(1.0, n - 1.0)))
-    value, variance, freedom = (torch.cat(column) for column in zip(*results, strict=True))
-    return value, variance, freedom
 
 
 def _interval(
@@ -311,6 +284,11 @@ def _interval(
     reach = _like(student.ppf((1 + level) / 2, freedom.cpu()), value) * error
     low, high = (value - reach).clamp(-limit, limit), (value + reach).clamp(-limit, limit)
     return Interval(value, low, high, error)
+
+
+def _left(rows: Tensor, n: int) -> Tensor:
+    """Return ⟨Ã, B̃⟩ without each image from the sums of its row, Σⱼ Ã_kj B̃_kj: [..., n]."""
+    return rows.sum(-1, keepdim=True) - 2 * (n - 2) / (n - 3) * rows
 
 
 def _like(values: np.ndarray, other: Tensor) -> Tensor:

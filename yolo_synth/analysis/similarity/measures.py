@@ -12,13 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from yolo_synth.analysis.similarity.cka import (
-    ROUNDING,
-    center,
-    checked,
-    inner,
-    squared_distances,
-)
+from yolo_synth.analysis.similarity.centring import ROUNDING, center, checked, inner
+from yolo_synth.analysis.similarity.distances import squared_distances
 
 FLOAT32_NOISE = 1e-6
 """Directions with less than this fraction of the largest one's variance are float32's rounding: canonical

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yolo_synth.analysis.similarity.cka import check_same_images, prepared
+from yolo_synth.analysis.similarity.centring import check_same_images, prepared
 from yolo_synth.analysis.similarity.measures import gaps, mmd2
 
 
