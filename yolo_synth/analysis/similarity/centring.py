@@ -109,7 +109,8 @@ def embedded(u_centered: Tensor, groups: Sequence[Hashable] | None = None) -> Te
     rows, means = rows[..., member], means[..., member, :][..., member]
     weighed = pair * u_centered + (single - pair) * (rows + rows.mT)
     weighed = weighed + (1 - 2 * single + pair) * means
-    return weighed * (weights[:, None] * weights).sqrt()
+    result: Tensor = weighed * (weights[:, None] * weights).sqrt()
+    return result
 
 
 def numbered(groups: Sequence[Hashable] | None, n: int) -> Tensor | None:

@@ -80,7 +80,8 @@ def parts(grams: Tensor, groups: Sequence[Hashable] | None) -> Parts:
         for stack, part in zip(stacks, (means, singles, pairs * root[:, None] * root), strict=True):
             stack.append(part)
     columns = torch.nn.functional.one_hot(member).double()
-    return Parts(*(torch.stack(stack) for stack in stacks), columns)
+    means, singles, pairs = (torch.stack(stack) for stack in stacks)
+    return Parts(means, singles, pairs, columns)
 
 
 def replicates(
