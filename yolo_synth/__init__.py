@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from yolo_synth.data.mixed import Mixed
     from yolo_synth.data.yolo import YOLO, read_yolo
     from yolo_synth.detector import Detector
+    from yolo_synth.difference.compare import compare_detections
     from yolo_synth.networks.yolov3 import (
         YOLOv3,
         detection_loss,
@@ -38,6 +39,7 @@ __all__ = [
     "Mixed",
     "YOLOv3",
     "cka",
+    "compare_detections",
     "detection_loss",
     "detections",
     "gram_matrices",
@@ -53,6 +55,7 @@ _HOME = {
     **{name: f"data.{file}" for name, file in SETS.items()},
     "Detector": "detector",
     "cka": "analysis.similarity.cka",
+    "compare_detections": "difference.compare",
     "gram_matrices": "analysis.activations.run",
     "read_bdd100k": "data.bdd100k",
     "read_coco": "data.coco",

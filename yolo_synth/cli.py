@@ -66,6 +66,10 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
         "commands.compare:compare_runs",
         "write how similar all layers of two runs are, and how sure that is",
     ),
+    "diff": Verb(
+        "commands.diff:diff",
+        "say whether detector B is better than A, how sure that is, and on which pictures",
+    ),
     "export": Verb(
         "commands.export:export", "write a run's best weights as a Darknet .weights file"
     ),

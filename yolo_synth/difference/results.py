@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,6 @@ import numpy as np
 
 from yolo_synth.difference.truth import Key, Truth, decode, to_corners
 from yolo_synth.matching import MOST, Boxes, Floats, rank
-
-log = logging.getLogger(__name__)
 
 Found = str | Path | Sequence[Mapping[str, Any]]
 """A result file, or what it would hold: `image_id`, `category_id`, `bbox` and `score` of each box."""
@@ -48,7 +45,7 @@ def read_results(found: Found, truth: Truth, name: str) -> Results:
     """Read the detections in the images of a truth.
 
     Of an image and class the 100 surest count, as in COCO's evaluation. Detections in images or of
-    categories that the truth has not are left out; what was, and how much, is in `notes` and the log.
+    categories that the truth has not are left out; what was, and how much, is in `notes`.
 
     Args:
         found: A result file, or the list that one would hold.
@@ -104,8 +101,6 @@ def read_results(found: Found, truth: Truth, name: str) -> Results:
         )
     boxes, scores = boxes.take(order), scores[order]
     notes += _remarks(name, boxes, truth)
-    for note in notes:
-        log.warning(note)
     return Results(name, boxes, scores, notes)
 
 
@@ -116,10 +111,18 @@ def _rows(found: Found, name: str) -> list[_Row]:
             raise FileNotFoundError(f"{path}: no such file; name a COCO result file")
         rows: list[_Row] = decode(path.read_bytes(), list[_Row], str(path), "a COCO result file")
         return rows
-    try:
-        return msgspec.convert(list(found), list[_Row])
-    except msgspec.ValidationError as error:
-        raise ValueError(f"{name}: no COCO results: {error}; mend it") from error
+    rows = []
+    for number, row in enumerate(found):
+        try:
+            left, top, width, height = map(float, row["bbox"])
+            score, box = float(row["score"]), (left, top, width, height)
+            rows.append(_Row(row["image_id"], row["category_id"], box, score))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}: detection {number} is no COCO result ({error!r}): image_id, category_id, bbox "
+                "(left, top, width, height) and score are needed; mend it"
+            ) from error
+    return rows
 
 
 def _refuse_what_is_no_number(where: str, corners: Floats, scores: Floats) -> None:

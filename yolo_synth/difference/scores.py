@@ -23,7 +23,7 @@ from scipy import stats
 
 from yolo_synth.difference.precision import Matches, Ranking, Weights, matches, rankings
 from yolo_synth.difference.results import Results
-from yolo_synth.difference.truth import CONDITIONS, SIZES, Truth
+from yolo_synth.difference.truth import CONDITIONS, SIZES, Truth, told
 from yolo_synth.matching import THRESHOLDS, Floats, Integers
 
 RESAMPLES: Final = 1000
@@ -66,7 +66,8 @@ def score_table(
 
     Returns:
         A row for mAP (over IoU 0.5 to 0.95) and mAP@0.5 of everything, and one for mAP@0.5 of each
-        class, size and condition that has true boxes; columns `COLUMNS`. `low` and `high` are missing
+        class, size and condition that has true boxes, but for a condition that all images meet;
+        columns `COLUMNS`. `low` and `high` are missing
         where there are fewer than five groups.
     """
     lists = (first, second)
@@ -85,7 +86,7 @@ def _parts(truth: Truth) -> Iterator[Part]:
         yield Part("size", size, everything, size)
     for condition in CONDITIONS:
         values = truth.images[condition].to_numpy(object)
-        for value in sorted(set(values) - {""}):
+        for value in told(values):
             yield Part(condition, value, np.flatnonzero(values == value))
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from yolo_synth.labels import CLASSES
 from yolo_synth.matching import Boxes, Flags, Floats, Integers
@@ -220,6 +221,13 @@ def numbered(groups: list[str]) -> Integers:
     """Number groups; an image without one ("") is a group of its own."""
     alone = [group or f"\0{row}" for row, group in enumerate(groups)]
     return np.asarray(pd.factorize(np.array(alone, object))[0], np.int64)
+
+
+def told(values: NDArray[np.object_]) -> list[str]:
+    """Return the values of a condition, [images]; none if all images have the same."""
+    if len(values) and (values == values[0]).all():
+        return []
+    return sorted(set(values.tolist()) - {""})
 
 
 def _folder(truth: Truth, beside: Path) -> Path | None:
