@@ -9,6 +9,7 @@ from helpers import fit_arguments, weights
 
 from yolo_synth.cli import main
 from yolo_synth.data.dataset import ImageDataset
+from yolo_synth.detector import Detector
 
 
 def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_last_checkpoint(
@@ -44,3 +45,13 @@ def test_weights_that_are_not_finite_are_never_kept(tiny_root, tmp_path, capsys)
     assert "not finite" in (said := capsys.readouterr().err) or "the loss is" in said
     assert not (tmp_path / "U-Real/0/best.ckpt").exists()
     assert not (tmp_path / "U-Real/0/last.ckpt").exists()
+
+
+def test_memory_that_ends_on_the_processor_names_the_option(
+    tiny_root, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(Detector, "training_step", lambda *_: torch.empty(2**50))
+    assert main(fit_arguments(tiny_root, tmp_path)) == 2
+    said = capsys.readouterr().err
+    assert "--data.batch_size" in said
+    assert "Traceback" not in said

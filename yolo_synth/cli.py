@@ -209,6 +209,8 @@ def _can_be_mended(error: Exception) -> bool:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # the processor's
+        return True
     return type(error).__name__ == "OutOfMemoryError"  # PyTorch's, perhaps not loaded
 
 
