@@ -292,8 +292,8 @@ def test_names_are_shown_as_they_are(structure, curves):
     ("wrong", "complaint"),
     [
         ({}, "there is no curve"),
-        ({"value": np.zeros(106)}, r"the curve 'pair': value has shape \[106\].* \[107\]"),
-        ({"high": np.zeros(1)}, r"the curve 'pair': high has shape \[1\]"),
+        ({"value": np.zeros(106)}, r"pair: value has shape \[106\].* \[107\]"),
+        ({"high": np.zeros(1)}, r"pair: high has shape \[1\]"),
         ({"null": np.zeros((107, 1))}, r"null has shape \[107, 1\]"),
         ({"ceiling": np.zeros(5)}, r"ceiling has shape \[5\]"),
     ],

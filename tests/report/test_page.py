@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -446,3 +447,39 @@ def test_a_report_without_pairs_has_its_text(browser, report, tmp_path):
     assert browser.get_log("browser") == []
     assert "Layers differ at 79 < 86." in text(browser, "main")
     assert not browser.find_element("id", "figures").is_displayed()
+
+
+def test_without_scripts_the_page_shows_how_alike_the_networks_are(html):
+    picture = re.search(r"<noscript>.*?(<svg.*?</svg>)\s*</noscript>", html, re.DOTALL)[1]
+    assert "U-Real/0 vs U-Synthetic/0" in picture
+    assert "<path" in picture
+    assert "clip-path" not in picture
+
+
+def test_the_page_and_its_script_know_no_measure_by_name():
+    for path in (Path(page.__file__).parent / "web").glob("*.js"):
+        script = path.read_text()
+        for word in ("MMD", "CKA", "jackknife", "partial", "biased", "ceiling"):
+            assert word not in script, (path.name, word)
+
+
+def test_each_figure_can_be_saved_as_svg_and_as_png(opened, tmp_path):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    allow = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    opened.execute_cdp_cmd("Browser.setDownloadBehavior", allow)
+    buttons = opened.find_elements("css selector", ".saving button")
+    assert len(buttons) == 6  # tracks, map, curves
+    opened.execute_script("document.querySelectorAll('.saving button').forEach(b => b.click())")
+    WebDriverWait(opened, 20).until(
+        lambda _: len([p for p in tmp_path.iterdir() if p.suffix in (".svg", ".png")]) == 6
+    )
+    pictures = {path.stem: ElementTree.parse(path) for path in tmp_path.glob("*.svg")}
+    words = {name: "".join(tree.getroot().itertext()) for name, tree in pictures.items()}
+    assert "U-Real/0 vs U-Synthetic/0" in words["tracks"]
+    assert "backbone, layers 0" in words["tracks"]
+    assert "layer of U-Synthetic/0" in words["map"]
+    svg = "{http://www.w3.org/2000/svg}"
+    assert len(list(pictures["map"].iter(f"{svg}image"))) == 1
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.glob("*.png"))
+    assert opened.get_log("browser") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import multiprocessing
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import starmap
@@ -87,6 +88,15 @@ def svg_of(figure: Figure, origin: str = "") -> str:
     with matplotlib.rc_context(SVG_SETTINGS):
         figure.savefig(file, format="svg", metadata={"Date": None, "Identifier": origin})
     return file.getvalue()
+
+
+def inline_svg(figure: Figure) -> str:
+    """Return a figure as SVG that stands inside a page and names no other place."""
+    drawn = svg_of(figure)
+    drawn = drawn[drawn.index("<svg") :]
+    for pattern in (r"<metadata>.*?</metadata>", r' xmlns(:\w+)?="[^"]*"', r' clip-path="[^"]*"'):
+        drawn = re.sub(pattern, "", drawn, flags=re.DOTALL)
+    return drawn
 
 
 def _digest(inputs: Sequence[Any]) -> str:

@@ -81,7 +81,7 @@ ROWS: Final[tuple[dict[str, Any], ...]] = (
 """What a track shows besides its marks, from behind to before: drawn how, called what in the legend and
 where it is read at a layer. Lines without a colour have the track's."""
 
-SCRIPTS: Final = ("arrays", "drawing", "tracks", "curves", "maps", "gallery", "start")
+SCRIPTS: Final = ("arrays", "drawing", "tracks", "curves", "maps", "gallery", "export", "start")
 """The page's scripts, in their order; together they are one."""
 
 _WEB: Final = Path(__file__).with_name("web")

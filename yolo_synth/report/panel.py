@@ -59,6 +59,7 @@ class Section(NamedTuple):
         caption: What its pictures show.
         curves: Pictures of curves.
         pairs: Pairs of networks, shown as tracks and as maps.
+        svg: A picture for readers whose browser runs no script.
     """
 
     key: str
@@ -66,6 +67,7 @@ class Section(NamedTuple):
     caption: str
     curves: Sequence[Curves] = ()
     pairs: Sequence[Comparison] = ()
+    svg: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.figures import cells as painting
 from yolo_synth.analysis.figures import ribbon as ribbons
 from yolo_synth.analysis.figures import tracks as panels
 from yolo_synth.analysis.figures.sheet import (
@@ -151,7 +148,7 @@ def similarity_heatmap(
     left = LEFT + beside
     text_width = beside + width + 0.6
     heading = Title(title, text_width)
-    notes = wrapped_text(" ".join([*_cell_notes(cells), note]), text_width, NOTE_SIZE)
+    notes = wrapped_text(" ".join([*painting.cell_notes(cells), note]), text_width, NOTE_SIZE)
     colours = ribbons.kind_colours(structure_a, structure_b)
     legend = legend_rows(ribbons.kind_handles(colours), text_width) if ribbon else []
     top = heading.bottom + 0.06 + _HEADING
@@ -161,22 +158,22 @@ def similarity_heatmap(
     page.title(heading)
     _draw_heading(page, structure_b, (left, top, width), image_size)
     axes = page.axes(left, top, width, height)
-    image = _draw_cells(axes, cells)
-    _draw_borders(axes, structure_a, structure_b)
+    image = painting.draw_cells(axes, cells)
+    painting.draw_borders(axes, structure_a, structure_b)
     x_axes = y_axes = axes
     if ribbon:
         axes.set_xticks([])
         axes.set_yticks([])
         x_axes = page.axes(left, top + height + 0.03, width, beside - 0.03)
         y_axes = page.axes(LEFT, top, beside - 0.03, height)
-        _draw_side_ribbon(x_axes, structure_b, colours, vertical=False)
-        _draw_side_ribbon(y_axes, structure_a, colours, vertical=True)
+        painting.draw_side_ribbon(x_axes, structure_b, colours, vertical=False)
+        painting.draw_side_ribbon(y_axes, structure_a, colours, vertical=True)
     x_axes.set_xticks(ribbons.layer_ticks(structure_b))
     y_axes.set_yticks(ribbons.layer_ticks(structure_a))
     x_axes.set_xlabel(f"layer of {names[1]}", fontsize=LABEL_SIZE)
     y_axes.set_ylabel(f"layer of {names[0]}", fontsize=LABEL_SIZE)
     bar = page.axes(left + width + 0.14, top, 0.13, height)
-    _draw_colour_bar(bar, image, measure, below=bool((cells < 0).any()))
+    painting.draw_colour_bar(bar, image, measure, below=bool((cells < 0).any()))
     page.legend(foot, legend)
     page.notes(foot_of_legend, notes)
     return page.figure
@@ -300,61 +297,3 @@ def _name_track(
     if known:
         text = f"mean: {', '.join(known)}"
         page.text(LEFT + _PANEL, bottom, text, NOTE_SIZE, ha="right", va="bottom")
-
-
-def _draw_cells(axes: Axes, cells: Values) -> AxesImage:
-    rows, columns = cells.shape
-    ground = Rectangle((-0.5, -0.5), columns, rows, linewidth=0, zorder=0)
-    ground.set(facecolor="#D9DCDF", edgecolor="#6B7075", hatch="////////")
-    axes.add_patch(ground)
-    colours = matplotlib.colormaps["viridis"].with_extremes(under="black", bad=(0, 0, 0, 0))
-    return axes.imshow(
-        np.ma.masked_invalid(cells),
-        cmap=colours,
-        vmin=0,
-        vmax=1,
-        origin="lower",
-        interpolation="none",
-        aspect="auto",
-        zorder=1,
-    )
-
-
-def _draw_borders(axes: Axes, structure_a: Structure, structure_b: Structure) -> None:
-    for line, structure in ((axes.axhline, structure_a), (axes.axvline, structure_b)):
-        for region in structure.regions[1:]:
-            line(region.start - 0.5, color="white", linewidth=0.4, alpha=0.8, zorder=2)
-        if structure.head:
-            line(structure.head.start - 0.5, color="white", linewidth=1, zorder=2)
-
-
-def _draw_side_ribbon(
-    axes: Axes, structure: Structure, colours: Mapping[str, str], *, vertical: bool
-) -> None:
-    """Draw the ribbon beside a heat map, aligned with its cells."""
-    ribbons.clear(axes, structure)
-    if vertical:
-        axes.set_xlim(-0.5, 0.5)
-        axes.set_ylim(-0.5, len(structure) - 0.5)
-    else:
-        axes.set_ylim(-0.5, 0.5)
-    ribbons.draw_bars(axes, structure, colours, vertical=vertical)
-
-
-def _draw_colour_bar(axes: Axes, image: AxesImage, measure: str, *, below: bool) -> None:
-    """Draw the colour bar, with a black tip for values below 0 if there are any."""
-    bar = image.figure.colorbar(
-        image, cax=axes, extend="min" if below else "neither", extendfrac=0.03
-    )
-    bar.set_label(measure, fontsize=LABEL_SIZE)
-    bar.outline.set_linewidth(0.6)
-
-
-def _cell_notes(cells: Values) -> list[str]:
-    notes = []
-    if below := int((cells < 0).sum()):
-        lowest = f"{np.nanmin(cells):.2f}".replace("-", "\N{MINUS SIGN}")
-        notes.append(f"Black: below 0 ({below} of {cells.size} cells, lowest {lowest}).")
-    if undefined := int((~np.isfinite(cells)).sum()):
-        notes.append(f"Hatched: not defined ({undefined} of {cells.size} cells).")
-    return notes

@@ -36,7 +36,7 @@ def checked(series: Mapping[str, LayerSeries], structure: Structure) -> dict[str
     if not series:
         raise ValueError("there is no curve to draw: give at least one pair of networks")
     for name, rows in series.items():
-        rows.check(len(structure), f"the curve {name!r}")
+        rows.check(len(structure), name)
     return dict(series)
 
 

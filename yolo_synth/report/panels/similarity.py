@@ -9,9 +9,15 @@ import numpy as np
 import pandas as pd
 
 from yolo_synth.comparison import BIASED, DEBIASED, Comparison
+from yolo_synth.report.figures import inline_svg
 from yolo_synth.report.pairs import at_papers_size, is_of_one_seed, main_pairs
 from yolo_synth.report.panel import Panel, Section, Table
-from yolo_synth.report.panels.similarity_figures import drawings
+from yolo_synth.report.panels.similarity_figures import (
+    HEADLINE,
+    MOST_CURVES,
+    draw_ribbon,
+    drawings,
+)
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import SPREAD, seeds_as_columns
 from yolo_synth.report.words import kind, listed, named, number, part_means, span
@@ -182,8 +188,12 @@ def _bias(pairs: Sequence[Comparison]) -> str:
 
 
 def section(pairs: Sequence[Comparison]) -> Section:
-    """Return the tracks and maps of all pairs."""
-    return Section("layers", "Layer by layer", "", pairs=pairs)
+    """Return the tracks and maps of all pairs, and the tracks of real and synthetic training as SVG."""
+    svg = ""
+    if main := main_pairs(pairs):
+        title = f"{HEADLINE}\n{main[0][0].label}"
+        svg = inline_svg(draw_ribbon(main[0][:MOST_CURVES], title))
+    return Section("layers", "Layer by layer", "", pairs=pairs, svg=svg)
 
 
 PANEL = Panel("similarity", "Similarity", compute, tables, sentences, drawings, section)

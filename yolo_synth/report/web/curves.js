@@ -23,7 +23,8 @@ function makePicture(picture) {
   picture.canvas.addEventListener("pointermove", event => tellCurves(picture, event));
   picture.canvas.addEventListener("pointerleave", () => { $("tip").hidden = true; });
   pictures.push(picture);
-  return element("figure", {}, element("h3", {}, picture.title), picture.canvas, list);
+  return element("figure", {}, element("h3", {}, picture.title), picture.canvas, list,
+    saving(picture.title, () => drawPicture(picture), () => [picture.canvas]));
 }
 
 function drawPicture(picture) {

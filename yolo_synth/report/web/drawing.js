@@ -1,6 +1,10 @@
 // ---- drawing
 
 function fit(canvas, width, height) {
+  if (fit.surfaces) {  // of a figure that is saved
+    fit.surfaces.push(new SvgSurface(width, height));
+    return fit.surfaces.at(-1);
+  }
   const ratio = window.devicePixelRatio || 1;
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(height * ratio);

@@ -51,6 +51,8 @@ async function start() {
   state.pair = D.pairs[Math.max(0, number)];
   $("picker").value = Math.max(0, number);
   $("numbers").addEventListener("toggle", fillNumbers);
+  $("track-legend").after(saving("tracks", drawNamedTracks, trackCanvases));
+  $("map").after(saving("map", drawMap, () => [$("map")]));
   let width = 0;
   new ResizeObserver(() => {
     if (width === document.body.clientWidth) return;

@@ -195,6 +195,23 @@ function drawTracks() {
   point(state.layer);
 }
 
+// What a saved figure has between its tracks instead of the page's text.
+function drawName(pair, canvas = element("canvas")) {
+  const c = fit(canvas, $("browser").clientWidth, 20);
+  write(c, `${title(pair)}, ${view(pair)}; mean: ${means(pair)}`, gutter, 15, { align: "left", colour: pair.colour, size: 12 });
+  return canvas;
+}
+
+function drawNamedTracks() {
+  layOut();
+  drawRibbon();
+  const floor = lowest(shown);
+  for (const pair of shown) { drawName(pair); drawTrack(pair, floor); }
+  drawAxis();
+}
+
+const trackCanvases = () => [$("ribbon"), ...shown.flatMap(pair => [drawName(pair), pair.canvas]), $("axis")];
+
 function fillNumbers() {
   if (!$("numbers").open) return;
   const columns = D.rows.filter(({ name, label }) => label && name !== MAIN && shown.some(pair => pair.row[name]));
