@@ -147,7 +147,7 @@ class Comparison:
         """Return a row a layer: number, kind and all that is known of layer i against layer i."""
         columns: dict[str, Any] = {
             "layer": np.arange(len(self.structure)),
-            "kind": self.structure.kinds,
+            "kind": self.structure.called,
             "cka_biased": np.diag(self.biased),
             **self._rows(),
         }

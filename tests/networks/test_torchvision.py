@@ -18,6 +18,7 @@ from yolo_synth.cli import main
 from yolo_synth.evaluation import evaluation_table
 from yolo_synth.networks.torchvision import FCOS, SSD, FasterRCNN, RetinaNet
 from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.report.report import report
 from yolo_synth.runs import read_run
 
 SMALL = {
@@ -214,6 +215,19 @@ def test_it_is_measured_and_compared_by_its_blocks(two_runs, capsys):
     assert "given the common start" in capsys.readouterr().out
     (layers,) = two_runs.glob("RetinaNet-F-Synthetic/0/similarity/*U-Real*/layers.csv")
     assert len(pd.read_csv(layers)) == 41
+
+
+def test_two_of_them_have_a_report_of_their_own_blocks(two_runs, tmp_path):
+    report(str(two_runs), str(tmp_path), images=8, sizes=(32,))
+    lines = (tmp_path / "tables/table_4_layers_real.csv").read_text().splitlines()
+    named = [line.split(",")[1] for line in lines if ",model." in line]
+    assert len(named) == 41
+    assert named[0] == "model.backbone.body.0"
+    assert named[-1] == "model.head.regression_head.bbox_reg:4"
+    page = (tmp_path / "report.html").read_text()
+    assert '"model.head.classification_head.cls_logits:0"' in page
+    notes = (tmp_path / "findings.md").read_text()
+    assert "The network is a RetinaNet, the paper's a YOLOv3." in notes
 
 
 def test_another_architecture_is_no_partner(two_runs, tmp_path, capsys):

@@ -254,13 +254,17 @@ def test_nothing_to_report_on_is_an_error(runs, tmp_path):
     ("options", "message"),
     [
         ({"images": 5}, "--images is at least 6, not 5"),
-        ({"sizes": (32, 33)}, "multiples of 32, not 32, 33"),
-        ({"sizes": ()}, "not none"),
+        ({"sizes": ()}, "--sizes names no side"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         report("anywhere", **options)
+
+
+def test_sizes_that_the_networks_do_not_take_are_refused(runs, tmp_path):
+    with pytest.raises(ValueError, match="each of --sizes is a multiple of 32, not 33"):
+        report(str(runs), str(tmp_path), sizes=(32, 33))
 
 
 def test_the_papers_figures_are_drawn_and_all_when_asked_for(runs, out, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from yolo_synth.analysis.activations.run import Precision
 from yolo_synth.comparison import FEWEST_IMAGES, compare
 from yolo_synth.comparison_files import folder_name, summary, write_comparison
 from yolo_synth.data.source import data_module, read_data
+from yolo_synth.networks.contract import check_side
 from yolo_synth.probe import Grams, Probe, Subject, common_start, start_of, take_probe
 from yolo_synth.runs import Run, domain_name, read_run
 
@@ -25,7 +26,7 @@ def compare_runs(
 ) -> None:
     """Write how similar all layers of two runs are, and how sure that is.
 
-    Linear CKA of all 107 x 107 pairs of layers, debiased and, as in the paper, biased; intervals over
+    Linear CKA of all pairs of layers, debiased and, as in the paper, biased; intervals over
     images and what permuted images reach; and, of runs that started from the same weights, the CKA
     with those regressed out. Figures, a table and the matrices. Gram matrices are kept in the run
     folders, and a computation that was cut off goes on.
@@ -34,7 +35,7 @@ def compare_runs(
         run_a: Run folder; rows of the matrices.
         run_b: Run folder; columns of the matrices.
         images: How many images of the split to show to both.
-        size: Side of the network input, in pixels, a multiple of 32.
+        size: Side of the network input, in pixels, such as both take (YOLOv3: a multiple of 32).
         split: train, valid or test.
         data: File that names the images' data set, as experiments/data/bdd100k.yaml; by default the
             data of RUN_A.
@@ -44,13 +45,13 @@ def compare_runs(
         memory: GiB that the layers' outputs take at most; by default 2, or on a CUDA device most of
             what is free. More images than fit go block by block, which takes longer.
     """
-    if images < FEWEST_IMAGES or size < 32 or size % 32:
-        raise ValueError(
-            f"--images is at least {FEWEST_IMAGES} and --size a multiple of 32, not {images} and {size}"
-        )
+    if images < FEWEST_IMAGES:
+        raise ValueError(f"--images is at least {FEWEST_IMAGES}, not {images}")
     if memory is not None and memory <= 0:
         raise ValueError(f"--memory is a number of GiB, not {memory}")
     first, second = (Subject(read_run(folder)) for folder in (run_a, run_b))
+    for subject in (first, second):
+        check_side(subject.network, size, "--size")
     probe = probe_images(first.run, images, size, split, data)
     starts = {subject.label.name: start_of(subject.run) for subject in (first, second)}
     grams = Grams(probe, precision, None if memory is None else int(memory * 2**30))

@@ -18,7 +18,9 @@ def differences(study: Study) -> list[str]:
             notes.append(f"The {name} data are not the paper's: {counts} images.")
     run = study.subjects[0].run
     width = run.config["model"]["width"]
-    if width != paper.WIDTH:
+    if run.architecture:
+        notes.append(f"The network is a {run.architecture}, the paper's a YOLOv3.")
+    elif width != paper.WIDTH:
         notes.append(f"The network has {width} of the paper's channels per layer.")
     if run.image_size != paper.IMAGE_SIZE:
         size = f"{run.image_size}x{run.image_size}"

@@ -236,6 +236,7 @@ def _listed(values: Values) -> list[float | None]:
 def _structure(structure: Structure) -> dict[str, Any]:
     return {
         "kinds": structure.kinds,
+        "names": structure.names,
         "sources": structure.sources,
         "strides": structure.strides,
         "backboneEnd": structure.backbone_end,

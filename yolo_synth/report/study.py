@@ -26,6 +26,7 @@ from yolo_synth.comparison import (
 from yolo_synth.data.source import Config, data_module
 from yolo_synth.evaluation import domain_data, evaluation_table
 from yolo_synth.files import Kept, digest, file_name
+from yolo_synth.networks.contract import check_side
 from yolo_synth.probe import Grams, Label, Probe, Subject, take_probe
 from yolo_synth.report import paper
 from yolo_synth.report.pairs import Couple, all_couples, models_ceilings
@@ -70,6 +71,8 @@ class Study:
             ValueError: If no run is left, they differ in architecture, or there are too few images.
         """
         self.subjects, self.starts, self.notes = select(root)
+        for size in sizes:
+            check_side(self.subjects[0].network, size, "each of --sizes")
         self.structure: Structure = self.subjects[0].structure
         self.sizes = tuple(dict.fromkeys(sizes))
         self.images = images

@@ -54,7 +54,7 @@ def seeds_as_columns(
 
 def by_layer(columns: Mapping[str, Values], structure: Structure) -> pd.DataFrame:
     """Return a row a layer, named by its number and kind."""
-    layers = pd.MultiIndex.from_tuples(enumerate(structure.kinds), names=["layer", "kind"])
+    layers = pd.MultiIndex.from_tuples(enumerate(structure.called), names=["layer", "kind"])
     return pd.DataFrame(columns, index=layers)
 
 

@@ -76,6 +76,11 @@ class Structure:
         return range(self.backbone_end, len(self))
 
     @property
+    def called(self) -> tuple[str, ...]:
+        """Return what to call each layer beside its number: its name if it has one, or its kind."""
+        return self.names or self.kinds
+
+    @property
     def parts(self) -> dict[str, range]:
         """Return the layers of backbone and head."""
         return {"backbone": self.backbone, "head": self.head}

@@ -183,7 +183,7 @@ def _where_domains_part(gap: DomainGap) -> str:
     value = gap.series.value
     layer = int(np.nanargmax(value))
     return (
-        f"{text} are farthest apart in layer {layer} ({kind(gap.structure.kinds[layer])}; "
+        f"{text} are farthest apart in layer {layer} ({kind(gap.structure.called[layer])}; "
         f"MMD\N{SUPERSCRIPT TWO} {number(float(value[layer]))} times the variance within a domain), and "
         f"beyond chance in {len(apart)} of {len(value)} layers, of which layer {apart[0]} is the first."
     )

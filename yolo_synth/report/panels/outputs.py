@@ -72,7 +72,7 @@ def layer_outputs(subject: Subject, probe: Probe) -> pd.DataFrame:
 
 def _computed(subject: Subject, probe: Probe) -> pd.DataFrame:
     network = subject.network.to(fastest())
-    kinds = subject.structure.kinds
+    kinds = subject.structure.called
     values = [Accumulator() for _ in kinds]
     label = f"{subject.label}, {probe.label}"
     with tqdm(total=2 * len(values), desc=label, leave=False) as bar:

@@ -128,7 +128,7 @@ def _where(group: Sequence[Comparison]) -> str:
             value, region = choose(regions, key=lambda one: one[0])
             found.append(f"{span(region)} ({number(value)})")
         layer = int(np.nanargmin(series.value))
-        text = f"{kind(pair.structure.kinds[layer])}, {number(float(series.value[layer]))}"
+        text = f"{kind(pair.structure.called[layer])}, {number(float(series.value[layer]))}"
         layers.append(f"{layer} ({text}{_interval(pair, layer)})")
     pair, rows = group[0], [pair.debiased_series for pair in group]
     return (

@@ -63,7 +63,7 @@ function mirror(matrix) {
 
 const digits = (value, places = 3) =>
   Number.isNaN(value) ? "not defined" : value.toFixed(places).replace("-", "\u2212").replace(/^\u2212(0\.0+)$/, "$1");
-const kindName = layer => D.kindNames[S.kinds[layer]] || S.kinds[layer];
+const kindName = layer => S.names[layer] || D.kindNames[S.kinds[layer]] || S.kinds[layer];
 const side = (layer, size) => Math.ceil(size / S.strides[layer]);
 const compared = pair => pair.first !== pair.second;
 const title = pair => compared(pair) ? `${pair.first} vs ${pair.second}` : `${pair.first} with itself`;
