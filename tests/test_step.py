@@ -5,11 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
-from helpers import fit
+from helpers import equal, fit, weights
 
-from yolo_synth import Detector
+from yolo_synth import Detector, capturing
 from yolo_synth.boxes import no_target
-from yolo_synth.networks.yolov3 import YOLOv3, detection_loss
+from yolo_synth.capturing import FixedLosses, filled_up
+from yolo_synth.networks.contract import Network
+from yolo_synth.networks.yolov3 import YOLOv3, detection_loss, loss
 
 SCENE = [
     {"boxes": torch.tensor([[10.0, 12, 50, 40], [60, 3, 75, 33]]), "labels": torch.tensor([2, 0])},
@@ -64,6 +66,107 @@ def test_a_step_waits_for_nothing():
     loss.backward()
     assert loss.is_meta
     assert all(parameter.grad.is_meta for parameter in detector.parameters())
+
+
+ASKING = {
+    "item",
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "is_nonzero",
+    "equal",
+    "unique",
+}
+"""What asks a device for a number: it would wait, and a graph cannot hold it."""
+
+COPYING = {"scalar_tensor", "lift_fresh"}
+"""What makes a number on the processor, which would be copied to the device."""
+
+
+def test_a_step_asks_for_no_number_backwards_either(monkeypatch):
+    """On tensors with numbers: without them PyTorch takes other ways, of `prod`'s gradient for one."""
+    monkeypatch.setattr(  # PyTorch's looks at the labels, on processors alone
+        loss.F, "one_hot", lambda labels, count: (labels[:, None] == torch.arange(count)).long()
+    )
+    network = YOLOv3(width=0.125)
+    images = torch.rand(3, 3, 64, 96)
+    network.losses(images, SCENE)  # copies the anchors to the device, once
+    forward, names = operators(lambda: sum(network.losses(images, SCENE).values()))
+    assert "scatter_reduce" in names
+    assert not names & {*ASKING, *COPYING}
+    _, names = operators(forward.backward)
+    assert "convolution_backward" in names
+    assert not names & ASKING
+
+
+def operators(work):
+    """Return a result, and which operators PyTorch ran for it."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        result = work()
+    return result, {event.key.removeprefix("aten::") for event in profile.key_averages()}
+
+
+def gradients(network):
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+def test_targets_filled_up_to_fixed_shapes_change_nothing_but_the_order_of_sums():
+    torch.manual_seed(0)
+    network = YOLOv3(width=0.125).eval()
+    images = torch.rand(3, 3, 64, 96)
+    terms = network.losses(images, SCENE)
+    sum(terms.values()).backward()
+    expected = gradients(network)
+    network.zero_grad()
+    filled = FixedLosses(network)(images, *filled_up(SCENE))
+    filled.sum().backward()
+    torch.testing.assert_close(filled, torch.stack(list(terms.values())), rtol=1e-6, atol=1e-6)
+    difference = (gradients(network) - expected).abs().max()
+    assert difference < 1e-5 * expected.abs().max()
+
+
+def test_only_full_batches_of_one_kind_are_captured(monkeypatch):
+    """What is captured here is the step of fixed shapes itself, which gives the same numbers."""
+    made = []
+
+    def capture(network, given):
+        made.append(given[0].shape[0])
+        return FixedLosses(network)
+
+    monkeypatch.setattr(capturing, "captured", capture)
+    torch.manual_seed(0)
+    network = YOLOv3(width=0.125).eval()
+    losses = capturing.CapturedLosses(network)
+    images = torch.rand(3, 3, 64, 96)
+    many = {"boxes": torch.rand(200, 4), "labels": torch.zeros(200, dtype=torch.int64)}
+
+    def same(images, targets):
+        for name, value in losses(images, targets).items():
+            torch.testing.assert_close(value, network.losses(images, targets)[name])
+
+    for _ in range(4):
+        same(images, SCENE)
+    same(images[:2], SCENE[:2])
+    same(images, [*SCENE[:2], many])
+    assert made == [3]
+    same(images, SCENE)
+    assert made == [3]
+    network.layers[0].requires_grad_(False)
+    for _ in range(3):
+        same(images, SCENE)
+    assert made == [3, 3]
+
+
+def test_a_network_whose_losses_wait_is_refused():
+    with pytest.raises(ValueError, match=r"set model\.captured to false"):
+        capturing.CapturedLosses(Network())
+
+
+def test_a_captured_training_runs_as_ever_on_a_processor(tiny_root, tmp_path):
+    for name, option in (("replayed", "true"), ("plain", "false")):
+        fit(tiny_root, tmp_path / name, "BDD100K", f"--model.captured={option}")
+    first, second = (weights(tmp_path / name / "U-Real/0") for name in ("replayed", "plain"))
+    assert equal(first, second)
 
 
 def test_nothing_is_kept_for_a_frozen_backbone():

@@ -8,12 +8,15 @@ and count from 0. An image without objects has boxes of shape `[0, 4]` and label
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Final, Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 Resize = Literal["letterbox", "stretch"]
+
+NO_BOX: Final = -1
+"""Label of what fills a target up to a fixed number of boxes, where a network's `fixed_shapes` says it."""
 
 
 class Target(TypedDict):

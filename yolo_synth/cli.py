@@ -224,7 +224,8 @@ def one_line(error: Exception) -> str:
     if _is_out_of_memory(error):
         text = (
             f"{'. '.join(text.split('. ')[:2])}: batches of fewer images (--data.batch_size, of "
-            "evaluate --batch_size) need less, and with CUDA_VISIBLE_DEVICES= it runs on the processor"
+            "evaluate --batch_size; of compare less --memory) need less, and with "
+            "CUDA_VISIBLE_DEVICES= it runs on the processor"
         )
     # The parser tries a data module's options, then null, and reports both, with all that was given.
     tried = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", text, re.DOTALL)

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.boxes import Detection, Target
+from yolo_synth.capturing import CapturedLosses
 from yolo_synth.labels import CLASSES
 from yolo_synth.networks.contract import Network
 from yolo_synth.networks.yolov3 import YOLOv3
@@ -41,6 +42,7 @@ class Detector(LightningModule):
         confidence: float = 0.001,
         iou: float = 0.6,
         compiled: bool = False,
+        captured: bool = False,
         network: Network | None = None,
     ) -> None:
         """Build the network and load what it starts from.
@@ -60,6 +62,9 @@ class Detector(LightningModule):
             confidence: Evaluation keeps boxes that score above this.
             iou: Overlap (IoU) above which non-maximum suppression drops the lower score.
             compiled: Whether `torch.compile` translates the network first, which takes minutes.
+            captured: Whether a CUDA device captures the forward and backward pass of a full batch and
+                replays it, which saves the launches of small kernels, at a small batch most of the
+                time; for a network of fixed shapes, on one device, without accumulated batches.
             network: Another network than YOLOv3, as yolo_synth.networks.torchvision.RetinaNet.
 
         Raises:
@@ -100,6 +105,7 @@ class Detector(LightningModule):
         self.test_map = AveragePrecision(num_classes)
         if compiled:
             self.network.compile()
+        self._captured = CapturedLosses(self.network) if captured else None
         # Devices would send each other the batch norms' statistics in every step, and even in
         # validation, where one device may have a batch more and waits for ever.
         statistics = [name for name, _ in self.named_buffers()]
@@ -118,13 +124,20 @@ class Detector(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the scaled sum of the loss terms of one batch."""
         images, targets = batch
-        terms = self.network.losses(images, targets)
+        replays = self._captured is not None and self._can_replay(images)
+        losses = self._captured if self._captured and replays else self.network.losses
+        terms = losses(images, targets)
         loss = torch.stack(list(terms.values())).sum()
         if self.network.nominal_batch is not None:
             loss = loss * (len(images) / self.network.nominal_batch)
         logged = {f"train/{name}": term.detach() for name, term in terms.items()}
         self.log_dict({**logged, "train/loss": loss.detach()}, batch_size=len(images))
         return loss
+
+    def _can_replay(self, images: Tensor) -> bool:
+        """Tell whether a captured step would do what is asked for; on a processor nothing is captured."""
+        trainer = self.trainer
+        return images.is_cuda and trainer.world_size == 1 and trainer.accumulate_grad_batches == 1
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the validation metrics."""

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -152,9 +153,14 @@ class TrainingCLI(LightningCLI):
         self.trainer_defaults["callbacks"] += [_last_checkpoint(folder)]
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:  # noqa: ANN401 - Lightning's signature
-        """Leave the loggers to `before_fit`, unless the configuration names some."""
+        """Leave the loggers to `before_fit`, unless some are named, and let cuDNN search on CUDA."""
         if self.config[self.subcommand].trainer.logger is None:
             kwargs["logger"] = False
+        asked = self.config[self.subcommand].trainer
+        if torch.cuda.is_available() and asked.benchmark is None and not asked.deterministic:
+            kwargs["benchmark"] = (
+                True  # images are of one size, so that cuDNN's search pays at once
+            )
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **options: Any) -> None:  # noqa: ANN401 - those of Trainer.fit

@@ -34,11 +34,14 @@ class Network(nn.Module):
         backbone: Those that belong to the backbone: the first ones.
         multiple: What the sides of its input are multiples of, in pixels.
         nominal_batch: If set, the sum of the losses is multiplied by batch / nominal batch.
+        fixed_shapes: Whether `losses` waits for no number from the device, and leaves out boxes whose
+            label is `NO_BOX`: a CUDA device can then replay a step.
     """
 
     num_classes: int
     multiple: ClassVar[int] = 1
     nominal_batch: ClassVar[int | None] = None
+    fixed_shapes: ClassVar[bool] = False
 
     @property
     def blocks(self) -> list[str]:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from yolo_synth.boxes import Target
+from yolo_synth.boxes import NO_BOX, Target
 from yolo_synth.networks.yolov3.architecture import ANCHORS, STRIDES, Anchors
 from yolo_synth.networks.yolov3.detections import decode
-from yolo_synth.networks.yolov3.targets import assign, level_anchors
+from yolo_synth.networks.yolov3.targets import area, assign, level_anchors
 
 GAINS: Final = {"box": 3.54, "objectness": 64.3, "class": 37.4}
 """Factor on each term."""
@@ -74,15 +74,20 @@ def _level_loss(
 
     boxes = decode(candidates[..., :4], anchors[:, None] / stride)
     giou = generalized_iou(boxes, match.boxes)
-    box = torch.where(match.answers, 1 - giou, 0).sum() / answering
+    silent = ~match.answers
+    box = (1 - giou).masked_fill(silent, 0).sum() / answering
 
-    one_hot = F.one_hot(match.labels, entries - 5).float().expand(len(anchors), -1, -1)
+    one_hot = (
+        F.one_hot(match.labels.clamp(min=NO_BOX + 1), entries - 5)
+        .float()
+        .expand(len(anchors), -1, -1)
+    )
     errors = F.binary_cross_entropy_with_logits(candidates[..., 5:], one_hot, reduction="none")
-    classes = torch.where(match.answers, errors.mean(-1), 0).sum() / answering
+    classes = errors.mean(-1).masked_fill(silent, 0).sum() / answering
 
     # One value a cell and anchor; the maximum does not depend on the order of the boxes.
     cell = ((match.image * len(anchors) + anchor) * height + match.row) * width + match.column
-    quality = torch.where(match.answers, giou.detach().clamp(min=0), 0)
+    quality = giou.detach().clamp(min=0).masked_fill(silent, 0)
     truth = torch.zeros_like(raw[..., 4]).flatten()
     truth = truth.scatter_reduce(0, cell.flatten(), quality.flatten(), "amax")
     objectness = F.binary_cross_entropy_with_logits(raw[..., 4], truth.view(raw.shape[:-1]))
@@ -98,8 +103,8 @@ def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
     """
     a_low, a_high = a[..., :2] - a[..., 2:] / 2, a[..., :2] + a[..., 2:] / 2
     b_low, b_high = b[..., :2] - b[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2
-    overlap = (torch.minimum(a_high, b_high) - torch.maximum(a_low, b_low)).clamp(min=0).prod(-1)
-    hull = (torch.maximum(a_high, b_high) - torch.minimum(a_low, b_low)).prod(-1)
-    union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - overlap
+    overlap = area((torch.minimum(a_high, b_high) - torch.maximum(a_low, b_low)).clamp(min=0))
+    hull = area(torch.maximum(a_high, b_high) - torch.minimum(a_low, b_low))
+    union = area(a[..., 2:]) + area(b[..., 2:]) - overlap
     tiny = torch.finfo(union.dtype).tiny  # two boxes without area
     return overlap / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)

@@ -95,6 +95,7 @@ class YOLOv3(Network):
     multiple = 32
     nominal_batch = 64
     """As in the paper's code base, so that the gains suit any batch size."""
+    fixed_shapes = True
 
     def __init__(
         self,

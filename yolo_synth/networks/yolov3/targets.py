@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from yolo_synth.boxes import Target
+from yolo_synth.boxes import NO_BOX, Target
 from yolo_synth.networks.yolov3.architecture import ANCHORS, MASKS, Anchors
 
 MATCH_IOU: Final = 0.225
@@ -81,7 +81,7 @@ def assign(
 
     Args:
         targets: One target an image, boxes in pixels of the network input; at least one image, any
-            of them without boxes.
+            of them without boxes. A box of label `NO_BOX` fills up and counts for nothing.
         anchors: float32 [3, 2], width and height of the level's anchors in pixels, on the targets'
             device.
         stride: Pixels per cell.
@@ -97,7 +97,13 @@ def assign(
     within = centre - torch.stack([column, row], dim=1)
 
     prior = anchors[:, None] / stride
-    overlap = torch.minimum(size, prior).prod(-1)
-    iou = overlap / (size.prod(-1) + prior.prod(-1) - overlap)
+    overlap = area(torch.minimum(size, prior))
+    iou = overlap / (area(size) + area(prior) - overlap)
     boxes = torch.cat([within, size], dim=1)
-    return Assignment(image, row, column, labels, boxes, answers=iou > MATCH_IOU)
+    answers = (iou > MATCH_IOU) & (labels != NO_BOX)
+    return Assignment(image, row, column, labels, boxes, answers)
+
+
+def area(sides: Tensor) -> Tensor:
+    """Return width times height of [..., 2]; the gradient of `prod` would wait for the device."""
+    return sides[..., 0] * sides[..., 1]
