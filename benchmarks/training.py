@@ -161,18 +161,34 @@ class Clock(Callback):
 
 
 def ours(
-    batch: Batch, steps: int, *, frozen: bool, mixed: bool = False, compiled: bool = False
+    batch: Batch,
+    steps: int,
+    *,
+    frozen: bool,
+    mixed: bool = False,
+    precision: str | None = None,
+    compiled: bool = False,
+    captured: bool = False,
 ) -> Steps:
     """Yield the seconds of steps of `yolo-synth fit` without its images."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    detector, clock = Detector(compiled=compiled), Clock()
+    detector, clock = Detector(compiled=compiled, captured=captured), Clock()
+    if DEVICE.type == "cuda":  # as the loaders do
+        batch = (
+            batch[0].pin_memory(),
+            [
+                {"boxes": target["boxes"].pin_memory(), "labels": target["labels"].pin_memory()}
+                for target in batch[1]
+            ],
+        )
     if frozen:
         freeze(detector.network)
     trainer = Trainer(
         accelerator=DEVICE.type,
         devices=1,
-        precision="bf16-mixed" if mixed else "32-true",
+        precision=precision or ("bf16-mixed" if mixed else "32-true"),
+        benchmark=DEVICE.type == "cuda",
         max_steps=steps + 1,
         logger=False,
         enable_checkpointing=False,
@@ -194,6 +210,11 @@ CONTENDERS: dict[str, Callable[..., Steps]] = {
 }
 COMPILED: dict[str, Callable[..., Steps]] = {
     "ours, bf16-mixed, compiled": partial(ours, mixed=True, compiled=True),
+}
+CAPTURED: dict[str, Callable[..., Steps]] = {
+    "ours, bf16-mixed, captured": partial(ours, mixed=True, captured=True),
+    "ours, 16-mixed, captured": partial(ours, precision="16-mixed", captured=True),
+    "ours, bf16-mixed, compiled, captured": partial(ours, mixed=True, compiled=True, captured=True),
 }
 PEERS: dict[str, Callable[..., Steps]] = {
     "ultralytics yolov3u, float32": ultralytics,
@@ -227,7 +248,7 @@ def products(dtype: torch.dtype) -> float:
 def contend(name: str, batch: int, size: int, steps: int, *, frozen: bool) -> dict[str, Any]:
     """Run one contender in this process."""
     torch.manual_seed(0)
-    contender = (CONTENDERS | COMPILED | PEERS)[name]
+    contender = (CONTENDERS | COMPILED | CAPTURED | PEERS)[name]
     speed = products(torch.bfloat16 if "bf16" in name or "both" in name else torch.float32)
     seconds = list(contender(batch_of(batch, size), steps, frozen=frozen))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -260,6 +281,8 @@ def main() -> None:
         f"{device}, torch {torch.__version__}, {given.size}x{given.size}, medians of {given.steps}"
     )
     contenders = dict.fromkeys(CONTENDERS, sys.executable)
+    if DEVICE.type == "cuda":
+        contenders |= dict.fromkeys(CAPTURED, sys.executable)
     if given.compiled:
         contenders |= dict.fromkeys(COMPILED, sys.executable)
     if given.peers_python:
