@@ -25,7 +25,10 @@ MAY_KNOW = {
     "matching": set(),
     "average_precision": {"labels", "boxes", "matching", "torch", "torchmetrics"},
     "difference": {"labels", "matching", "data", "pandas", "scipy", "PIL", "msgspec", "jinja2"},
-    "detector": {"labels", "boxes", "networks", "average_precision", "torch", "lightning"},
+    "capturing": {"boxes", "networks", "torch"},
+    "detector": {
+        *("labels", "boxes", "networks", "average_precision", "capturing", "torch", "lightning"),
+    },
     "data": {
         *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "simplejpeg"),
         *("albumentations", "PIL", "msgspec", "pyarrow", "platformdirs", "tqdm"),
