@@ -38,7 +38,7 @@ def write(path, content):
 
 def diff(folder, *options, a="a.json", b="b.json", truth="truth.json"):
     files = [str(folder / a), str(folder / b), "--truth", str(folder / truth)]
-    return main(["diff", *files, "--out", str(folder / "out"), "--resamples", "60", *options])
+    return main(["diff", *files, "--out", str(folder / "out"), *options])
 
 
 def test_diff_prints_a_verdict_and_writes_a_page_that_loads_nothing(folder, capsys):
@@ -146,7 +146,6 @@ def test_a_bad_file_is_answered_in_one_line(folder, capsys, content, answer):
     [
         (("--confidence", "2"), "confidence is a score from 0 to 1"),
         (("--pictures", "nowhere"), "nowhere: no such folder"),
-        (("--resamples", "1"), "resamples are 2 at least"),
     ],
 )
 def test_a_bad_option_is_answered_in_one_line(folder, capsys, options, answer):
@@ -225,9 +224,7 @@ def test_images_may_be_called_by_their_names_and_the_truth_may_be_a_data_file(fo
 
 def test_five_lines_of_python_give_the_difference(folder):
     rows = json.loads((folder / "b.json").read_text())
-    found = yolo_synth.compare_detections(
-        folder / "a.json", rows, folder / "truth.json", resamples=20
-    )
+    found = yolo_synth.compare_detections(folder / "a.json", rows, folder / "truth.json")
     assert found.verdict().startswith("B is better than A by")
     assert found.scores.loc[0, "difference"] > 0.1
     with pytest.raises(ValueError, match="detection 0 is no COCO result"):

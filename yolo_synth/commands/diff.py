@@ -22,7 +22,6 @@ def diff(
     no_pictures: bool = False,
     pictures: str | None = None,
     confidence: float | None = None,
-    resamples: int = 1000,
 ) -> None:
     """Say whether detector B is better than A, how sure that is, and on which pictures.
 
@@ -40,13 +39,10 @@ def diff(
         pictures: Folder of a COCO file's pictures; by default they are looked for beside the file.
         confidence: Least score of a detection that counts as shown, where boxes found and kinds of
             error are told; by default that of each detector's best F1. mAP takes all.
-        resamples: How often the images are drawn anew for the intervals.
     """
     if not truth:
         raise ValueError("diff needs --truth: the COCO file or data file that says what is there")
-    found = compare_detections(
-        a, b, truth, pictures=pictures, confidence=confidence, resamples=resamples
-    )
+    found = compare_detections(a, b, truth, pictures=pictures, confidence=confidence)
     folder = Path(out)
     shown = None if no_pictures else with_pictures(galleries(found), found)
     write_whole(folder / SCORES, found.scores.to_csv(index=False))

@@ -18,7 +18,7 @@ from yolo_synth.difference.errors import (
 )
 from yolo_synth.difference.precision import matches
 from yolo_synth.difference.results import Found, Results, read_results
-from yolo_synth.difference.scores import FEWEST_GROUPS, RESAMPLES, score_table
+from yolo_synth.difference.scores import FEWEST_GROUPS, score_table
 from yolo_synth.difference.truth import Truth, read_truth
 
 log = logging.getLogger(__name__)
@@ -91,8 +91,6 @@ def compare_detections(
     *,
     pictures: str | Path | None = None,
     confidence: float | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Difference:
     """Compare what two detectors found in the same images.
 
@@ -103,8 +101,6 @@ def compare_detections(
         pictures: Folder of a COCO file's pictures; by default they are looked for beside the file.
         confidence: Least score of a detection that counts as shown, where true boxes found and kinds of
             error are told; None takes for each the one at which its F1 is best. mAP takes all.
-        resamples: How often the images are drawn anew for the intervals.
-        seed: Of these draws.
 
     Returns:
         Tables and a verdict. What was left out is in its `notes` and in the log.
@@ -115,8 +111,6 @@ def compare_detections(
     """
     if confidence is not None and not 0 <= confidence <= 1:
         raise ValueError(f"confidence is a score from 0 to 1, not {confidence}")
-    if resamples < 2:
-        raise ValueError(f"resamples are 2 at least, better {RESAMPLES}, not {resamples}")
     there = truth if isinstance(truth, Truth) else read_truth(truth, pictures)
     lists = (read_results(a, there, "A"), read_results(b, there, "B"))
     for note in (note for each in lists for note in each.notes):
@@ -126,6 +120,6 @@ def compare_detections(
         there,
         lists,
         (first, second),
-        score_table(*lists, there, resamples, seed),
+        score_table(*lists, there),
         box_table(there, lists, (first, second)),
     )

@@ -1,11 +1,13 @@
 """Average precision of images that count several times or not at all, without matching anew.
 
-What a detection hits does not depend on other images. So the average precision of a resample of the
-images follows from weights: in the order of the scores, every detection counts as often as its image.
+What a detection hits does not depend on other images. So the average precision without some images,
+or with some twice, follows from weights: in the order of the scores, every detection counts as often as its
+image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,20 +87,37 @@ class Ranking:
         if not objects:
             return result
         needed = _least(objects)
-        each = weights[self.group]
-        seen = None if self.counts else np.cumsum(each, dtype=np.int32)
-        for threshold, at in enumerate(self.hits):
-            if self.counts:
-                seen = np.cumsum(each * self.counts[threshold], dtype=np.int32)
-            assert seen is not None
-            true = np.cumsum(each[at], dtype=np.int32)
-            precision = true / np.maximum(seen[at], 1)
+        for threshold, (_, true, precision) in enumerate(self._curves(weights)):
             place = np.searchsorted(true, needed)
             place = place[place < len(true)]
             # the best precision at a recall or a greater one; 0 where no detection gets that far
             best = np.maximum.reduceat(precision, place) if len(place) else np.zeros(0)
             result[threshold] = np.maximum.accumulate(best[::-1]).sum() / len(RECALLS)
         return result
+
+    def area(self, weights: Weights) -> Floats:
+        """Return the area under the same curve, without jumps where a recall passes one of 101 points.
+
+        Takes and returns what `average_precision` does.
+        """
+        objects = int(weights @ self.objects)
+        if not objects:
+            return np.full(len(self.hits), np.nan)
+        envelopes = (
+            (each, np.maximum.accumulate(precision[::-1])[::-1])
+            for each, _, precision in self._curves(weights)
+        )
+        return np.array([(each @ best) / objects for each, best in envelopes])
+
+    def _curves(self, weights: Weights) -> Iterator[tuple[Weights, Weights, Floats]]:
+        """Yield of each threshold's hits the weights, how many true boxes are found, and precision."""
+        each = weights[self.group]
+        seen = np.cumsum(each, dtype=np.int32)
+        for threshold, at in enumerate(self.hits):
+            if self.counts:
+                seen = np.cumsum(each * self.counts[threshold], dtype=np.int32)
+            true = np.cumsum(each[at], dtype=np.int32)
+            yield each[at], true, true / np.maximum(seen[at], 1)
 
 
 def _least(objects: int) -> Integers:

@@ -1,20 +1,19 @@
 """Average precision of two lists on the same images, and how sure their difference is.
 
-mAP is no mean over images, so no formula gives its standard error: whole groups of images (sequences;
-an image that belongs to no group is one) are drawn anew, with replacement, as many as there are, both
-lists get the same draw, and the two mAPs are computed again from all their detections. The interval is
-the difference +- t x the standard deviation of the redrawn differences, t from Student's distribution
-with groups - 1 degrees of freedom and the deviation widened by sqrt(groups / (groups - 1)), since a draw
-from few groups varies too little. It is symmetric on purpose: a redrawn mAP is a little too high (the
-best precision to the right is the best of noisy ones), which a percentile interval would inherit.
-`benchmarks/difference.py` measures how often it holds the true difference.
+mAP is no mean over images, so no formula gives its standard error. The jackknife does: one group of
+images after the other is left out (a sequence; an image that belongs to none is a group), of both lists,
+and the areas under both lists' curves of precision are computed again from all that remains. (The area and
+not the 101 points: at each of those a curve that ends early jumps by a hundredth of its precision, which
+the jackknife would multiply.) More than `BLOCKS` groups are left out in so many blocks, drawn once. The
+interval is the difference +- t x the jackknife's standard error, t from Student's distribution. A
+bootstrap of the groups says too little where they are few. `benchmarks/difference.py` measures how often
+the intervals hold the true difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,7 +25,8 @@ from yolo_synth.difference.results import Results
 from yolo_synth.difference.truth import CONDITIONS, SIZES, Truth, told
 from yolo_synth.matching import THRESHOLDS, Floats, Integers
 
-RESAMPLES: Final = 1000
+BLOCKS: Final = 40
+"""How many times something is left out, at most."""
 FEWEST_GROUPS: Final = 5
 """Of fewer groups nothing can be said about the spread."""
 
@@ -52,30 +52,26 @@ class Part(NamedTuple):
     size: str | None = None
 
 
-def score_table(
-    first: Results, second: Results, truth: Truth, resamples: int = RESAMPLES, seed: int = 0
-) -> pd.DataFrame:
+def score_table(first: Results, second: Results, truth: Truth) -> pd.DataFrame:
     """Return mAP of both lists and the difference B - A with its 95 % interval.
 
     Args:
         first: List A.
         second: List B.
         truth: What is really there.
-        resamples: How often the images are drawn anew.
-        seed: Of the draw.
 
     Returns:
         A row for mAP (over IoU 0.5 to 0.95) and mAP@0.5 of everything, and one for mAP@0.5 of each
         class, size and condition that has true boxes, but for a condition that all images meet;
         columns `COLUMNS`. `low` and `high` are missing
-        where there are fewer than five groups.
+        where there are fewer than five groups, or one has all boxes of a class.
     """
     lists = (first, second)
     whole = [matches(each, truth) for each in lists]
     rows = []
     for part in _parts(truth):
         found = whole if part.size is None else [matches(x, truth, SIZES[part.size]) for x in lists]
-        rows += _rows(lists, found, truth, part, resamples, seed)
+        rows += _rows(lists, found, truth, part)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -95,8 +91,6 @@ def _rows(
     found: list[Matches],
     truth: Truth,
     part: Part,
-    resamples: int,
-    seed: int,
 ) -> list[tuple[object, ...]]:
     """Return the rows of a part: of everything also mAP over all thresholds, and each class."""
     group = np.full(len(truth.images), -1)
@@ -112,7 +106,7 @@ def _rows(
     weights = np.ones((1, len(names)), np.int32)
     here = precisions(ranked, weights)[0]
     enough = len(names) >= FEWEST_GROUPS
-    again = precisions(ranked, draws(len(names), resamples, seed)) if enough else None
+    without = areas(ranked, leavings(len(names))) if enough else None
     about = (len(part.images), len(names))
 
     def row(
@@ -120,9 +114,9 @@ def _rows(
     ) -> tuple[object, ...]:
         a, b = np.nanmean(here[:, labels, :thresholds], axis=(1, 2))
         low = high = np.nan
-        if again is not None:
-            differences = _differences(again[:, :, labels, :thresholds])
-            low, high = interval(b - a, differences, len(names))
+        if without is not None:
+            differences = _differences(without[:, :, labels, :thresholds])
+            low, high = interval(b - a, differences)
         return measure, kind, of, *about, objects[labels].sum(), a, b, b - a, low, high
 
     there = np.flatnonzero(objects)
@@ -135,38 +129,58 @@ def _rows(
     return rows
 
 
-def draws(groups: int, resamples: int, seed: int) -> Weights:
-    """Return how often each group is drawn, [resamples, groups]."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(groups, np.full(groups, 1 / groups), resamples).astype(np.int32)
+def leavings(groups: int) -> Weights:
+    """Return which groups remain where one block after the other is left out, [blocks, groups]."""
+    size = -(-groups // BLOCKS)
+    block = np.random.default_rng(0).permutation(groups) // size
+    remains: Weights = (block != np.arange(block.max() + 1)[:, None]).astype(np.int32)
+    return remains
 
 
 def precisions(ranked: list[list[Ranking]], weights: Weights) -> Floats:
-    """Return average precisions, [resamples, lists, classes, thresholds]."""
-    one = partial(_one, ranked)
+    """Return average precisions, [draws, lists, classes, thresholds].
+
+    Args:
+        ranked: The rankings of each list and class.
+        weights: [draws, groups], how often each group counts.
+    """
+    return _of_draws(Ranking.average_precision, ranked, weights)
+
+
+def areas(ranked: list[list[Ranking]], weights: Weights) -> Floats:
+    """Return areas under the curves of precision; takes and returns what `precisions` does."""
+    return _of_draws(Ranking.area, ranked, weights)
+
+
+def _of_draws(
+    measure: Callable[[Ranking, Weights], Floats], ranked: list[list[Ranking]], weights: Weights
+) -> Floats:
+    def one(of_draw: Weights) -> Floats:
+        return np.array([[measure(x, of_draw) for x in of_list] for of_list in ranked])
+
     with ThreadPoolExecutor(2) as pool:  # numpy lets go of the interpreter in long loops
         return np.array(list(pool.map(one, weights)))
 
 
-def _one(ranked: list[list[Ranking]], weights: Weights) -> Floats:
-    return np.array(
-        [[ranking.average_precision(weights) for ranking in of_list] for of_list in ranked]
-    )
-
-
-def _differences(again: Floats) -> Floats:
+def _differences(without: Floats) -> Floats:
     """Return the differences of mean average precisions; a class without a box is out of the mean.
 
     Args:
-        again: [resamples, lists, classes, thresholds].
+        without: [blocks, lists, classes, thresholds].
+
+    Returns:
+        [blocks], NaN where no class has a box.
     """
-    there = ~np.isnan(again).all(axis=(1, 2, 3))
-    means = np.nanmean(again[there], axis=(2, 3))
+    there = ~np.isnan(without)
+    total = np.where(there, without, 0).sum((2, 3))
+    count = there.sum((2, 3))
+    means = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
     return np.asarray(means[:, 1] - means[:, 0])
 
 
-def interval(difference: float, again: Floats, groups: int) -> tuple[float, float]:
-    """Return the 95 % interval of a difference, from differences of redrawn groups."""
-    wider = np.sqrt(groups / (groups - 1))
-    half = stats.t.ppf(0.975, groups - 1) * again.std(ddof=1) * wider if len(again) > 1 else np.nan
+def interval(difference: float, without: Floats) -> tuple[float, float]:
+    """Return the 95 % interval of a difference, from what it is without each of the blocks."""
+    blocks = len(without)
+    error = np.sqrt((blocks - 1) * without.var())
+    half = stats.t.ppf(0.975, blocks - 1) * error
     return float(difference - half), float(difference + half)
