@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,7 +86,17 @@ def start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # a shell that runs this suite in the background leaves SIGINT ignored, and that is inherited
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
+
+
+def wait_until_it_listens(process: subprocess.Popen[str]) -> None:
+    """Wait until a process has said what SIGTERM does, which it does before its imports."""
+    caught = re.compile(r"^SigCgt:\s*(\w+)$", re.MULTILINE)
+    status = Path(f"/proc/{process.pid}/status")
+    while not int(caught.findall(status.read_text())[0], 16) >> (signal.SIGTERM - 1) & 1:
+        time.sleep(0.01)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
@@ -216,7 +228,7 @@ def test_a_signal_ends_a_training_in_order_and_says_how_to_go_on(
     run = tmp_path / "U-Real/0"
     wait_for(run / "last.ckpt", process)
     os.kill(process.pid, number)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == code, said
     assert f"stopped by {number.name}" in said
     assert "the same command goes on from last.ckpt" in said
@@ -228,9 +240,9 @@ def test_a_signal_ends_a_training_in_order_and_says_how_to_go_on(
 
 def test_a_signal_while_the_program_starts_is_answered_in_a_line(tiny_root, tmp_path):
     process = start(fit_arguments(tiny_root, tmp_path))
-    time.sleep(0.7)  # in the imports
+    wait_until_it_listens(process)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 130
     assert said.splitlines()[0] == "yolo-synth: stopped by SIGINT"
     assert "Traceback" not in said
@@ -272,7 +284,7 @@ def test_what_fails_after_training_leaves_a_finished_run_and_is_made_up(
     [
         ("--similarity.reference={}/nowhere", "not a run folder"),
         ("--similarity.split=tests", "there is no split 'tests'"),
-        ("--similarity.reference={}/wide/U-Real/0", "has width 0.125 and this run has 0.0625"),
+        ("--similarity.reference={}/wide/U-Real/0", "is a YOLOv3 of width 0.125 with 5 classes"),
     ],
 )
 def test_what_is_needed_after_training_is_looked_at_before(

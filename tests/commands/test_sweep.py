@@ -203,7 +203,7 @@ def test_what_ends_a_sweep_ends_its_trainings(tmp_path):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=300)[1]
     assert process.returncode == 143
     assert "stopped by SIGTERM" in said
     assert "Traceback" not in said

@@ -255,7 +255,7 @@ def test_processes_that_start_at_once_do_not_break_each_other(tiny_root, tmp_pat
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=60) for process in running]
+    said = [process.communicate(timeout=300) for process in running]
     assert all(process.returncode == 0 for process in running), said
     assert len({line for out, _ in said for line in out.splitlines()}) == 1
     assert [path.suffix for path in (root / ".yolo_synth").iterdir()] == [".parquet"]
