@@ -10,14 +10,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from yolo_synth.data.conditions import check_where, select
+from yolo_synth.data.leaks import Shared, shared_groups
 from yolo_synth.data.splits import (
-    Shared,
     group_split,
     part_of,
     part_split,
     read_split,
     regroup,
-    shared_groups,
 )
 
 PARTS = ("train", "valid", "test")

@@ -2,7 +2,7 @@
 
 Frames of one video or ride (`group` in the box table) look alike: if some of them are trained on and
 others tested on, the test tells less than it seems to. `group_split` and `part_split` keep groups
-whole; `shared_groups` counts what another split does. The paper's split, images at random, is
+whole; `leaks.shared_groups` counts what another split does. The paper's split, images at random, is
 `random_split`.
 """
 
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Final, NamedTuple
+from typing import Final
 
 import pandas as pd
 
@@ -318,37 +318,3 @@ def _shuffled(names: Mapping[str, str] | pd.Series[str], seed: int) -> list[str]
 
 def _rank(key: str, name: str) -> bytes:
     return hashlib.sha256(f"{key}/{name}".encode()).digest()
-
-
-class Shared(NamedTuple):
-    """What two parts of a split share.
-
-    Attributes:
-        part: `valid` or `test`.
-        images: How many images of it are of a group that is trained on too.
-        of: How many images it has.
-        groups: How many groups those images are of.
-    """
-
-    part: str
-    images: int
-    of: int
-    groups: int
-
-
-def shared_groups(groups: Mapping[str, str], names: Mapping[str, list[str]]) -> list[Shared]:
-    """Count what validation and test share with training: groups with images on both sides.
-
-    Args:
-        groups: Image name → its group.
-        names: The names of each part of `SPLITS`.
-
-    Returns:
-        One entry for `valid` and one for `test`, of those that share something.
-    """
-    trained = {groups[name] for name in names["train"]}
-    found = []
-    for part in ("valid", "test"):
-        both = [groups[name] for name in names[part] if groups[name] in trained]
-        found.append(Shared(part, len(both), len(names[part]), len(set(both))))
-    return [shared for shared in found if shared.images]

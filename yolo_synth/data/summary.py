@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from yolo_synth.data.splits import SPLITS, shared_groups
+from yolo_synth.data.leaks import shared_groups
+from yolo_synth.data.splits import SPLITS
 from yolo_synth.data.table import count_dropped
 from yolo_synth.labels import CLASSES
 
