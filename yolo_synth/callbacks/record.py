@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-import wandb
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -23,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from yolo_synth import runs
+from yolo_synth.callbacks.wandb_run import wandb_run
 from yolo_synth.files import write_whole
 
 
@@ -102,28 +101,14 @@ def _number(text: str) -> float:
     return int(text) if text.isdigit() else float(text)
 
 
-def loggers(folder: Path, model: str, seed: int) -> list[Logger]:
-    """Begin the record of a run, in its folder: `metrics.csv` and Weights & Biases.
+def loggers(folder: Path, model: str, seed: int, goes_on: bool) -> list[Logger]:
+    """Begin the record of a run, in its folder, or go on with it: `metrics.csv` and Weights & Biases.
 
     Weights & Biases is offline unless somebody is logged in or `WANDB_MODE` says otherwise, so that it
     never asks for a login; `WANDB_PROJECT` and the like hold as they do everywhere.
     """
-    return [MetricsFile(folder), WandbLogger(experiment=_wandb_run(folder, model, seed))]
-
-
-@rank_zero_only
-def _wandb_run(folder: Path, model: str, seed: int) -> wandb.Run:
-    """Return a new W&B run, named and grouped as the run folder is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    offline = "WANDB_MODE" not in os.environ and not _logged_in()
-    return wandb.init(
-        name=f"{model}/{seed}",
-        group=model,
-        project=os.environ.get("WANDB_PROJECT", "yolo-synth"),
-        dir=folder,
-        mode="offline" if offline else None,
-        settings=wandb.Settings(silent=offline),
-    )
+    begin = rank_zero_only(wandb_run)
+    return [MetricsFile(folder), WandbLogger(experiment=begin(folder, model, seed, goes_on))]
 
 
 @rank_zero_only
@@ -132,11 +117,6 @@ def finish(loggers: Sequence[Logger]) -> None:
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.finish()
-
-
-def _logged_in() -> bool:
-    """Whether there is a W&B key; asks neither the user nor the server."""
-    return bool(wandb.login(prompt=False, verify=False))
 
 
 class SaveConfig(SaveConfigCallback):

@@ -249,7 +249,8 @@ class TrainingCLI(LightningCLI):
         if config.trainer.logger is None:
             model = runs.full_name(config.as_dict())
             folder = Path(config.trainer.default_root_dir)
-            self.trainer.loggers = loggers(folder, model, config.seed_everything)
+            goes_on = config.ckpt_path is not None
+            self.trainer.loggers = loggers(folder, model, config.seed_everything, goes_on)
 
 
 def _last_checkpoint(folder: Path) -> ModelCheckpoint:

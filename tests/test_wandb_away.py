@@ -1,0 +1,93 @@
+"""Weights & Biases is an accessory: whatever its server does, training goes on and keeps the record."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import wandb
+import wandb_log
+
+from yolo_synth.callbacks.wandb_run import wandb_run
+
+
+@contextmanager
+def server(way):
+    """Stand in for W&B's server on this machine, which answers every call in one way."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    held = []
+
+    def serve():
+        while True:
+            try:
+                call, _ = listening.accept()
+            except OSError:
+                return
+            held.append(call)
+            if way == "reset":
+                call.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            elif way != "hang":
+                if call.recv(65536).startswith(b"POST") and way == "200 OK":
+                    continue  # it lives, and hangs when a run is to begin
+                call.sendall(f"HTTP/1.1 {way}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+            if way != "hang":
+                call.close()
+
+    if way == "refused":
+        listening.close()
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1] if way != 'refused' else 9}"
+    listening.close()
+    for call in held:
+        call.close()
+
+
+@pytest.fixture
+def logged_in(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    wandb.teardown()  # its settings are read once a process
+    yield monkeypatch
+    wandb.teardown()
+
+
+@pytest.mark.parametrize(
+    "way", ["500 Server Error", "hang", "reset", "refused", "401 Unauthorized", "200 OK"]
+)
+def test_a_server_that_does_not_serve_costs_seconds_and_no_record(way, tmp_path, logged_in, caplog):
+    with server(way) as address:
+        logged_in.setenv("WANDB_BASE_URL", address)
+        start = time.monotonic()
+        run = wandb_run(tmp_path, "U-Real", 0, goes_on=False)
+        waited = time.monotonic() - start
+        run.log({"loss": 1.5})
+        run.finish()
+    assert waited < 15
+    assert wandb_log.read(tmp_path)[0][0]["loss"] == 1.5
+    [line] = [r.getMessage() for r in caplog.records if r.name == "yolo_synth.callbacks.wandb_run"]
+    assert f"wandb sync {tmp_path}/wandb/offline-run-*" in line
+    assert address in line
+    assert "\n" not in line
+
+
+def test_a_run_that_goes_on_is_the_same_wandb_run_and_a_new_one_is_another(tmp_path):
+    ids = []
+    for goes_on in (False, True, True, False):
+        run = wandb_run(tmp_path, "U-Real", 0, goes_on)
+        ids.append(run.id)
+        run.finish()
+    assert ids[0] == ids[1] == ids[2] != ids[3]
+
+
+def test_an_agents_run_id_goes_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "agents")
+    run = wandb_run(tmp_path, "U-Real", 0, goes_on=True)
+    run.finish()
+    assert run.id == "agents"
