@@ -78,7 +78,7 @@ def test_offline_wandb_run_holds_metrics_config_and_similarity(u_real):
     matrix = logged["similarity/initial state/debiased"]
     assert (matrix["_type"], matrix["nrows"], matrix["ncols"]) == ("table-file", 107, 108)
     assert logged["similarity/initial state/layers"]["nrows"] == 107
-    heatmap = logged["similarity/initial state/heatmap"]
+    heatmap = logged["similarity/initial state/heatmap_biased"]
     [media] = (u_real / "wandb").glob(f"offline-run-*/files/{heatmap['filenames'][0]}")
     assert media.stat().st_size > 10_000
 
