@@ -17,10 +17,11 @@ from torch import Tensor
 
 from yolo_synth.analysis.activations.run import Precision, gram_matrices
 from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.similarity.centring import between_groups, count_groups, numbered
 from yolo_synth.analysis.similarity.cka import cka, deconfound
 from yolo_synth.analysis.similarity.jackknife import influence, jackknife, residual_p
 from yolo_synth.analysis.similarity.measures import mutual_neighbours, procrustes_angle
-from yolo_synth.analysis.similarity.permutation import permutation_test, shuffle_groups
+from yolo_synth.analysis.similarity.permutation import PermutationTest, permutation_test
 from yolo_synth.analysis.similarity.series import LayerSeries, Values
 from yolo_synth.probe import Grams, Label, Subject, probe_label
 
@@ -30,10 +31,13 @@ FEWEST_IMAGES: Final = 4
 """What a debiased similarity needs."""
 
 INTERVAL_IMAGES: Final = 6
-"""What its interval needs."""
+"""What its interval needs: so many images, or groups of images where they come in groups."""
 
-DRAWS: Final = 200
-"""Permutations of the images; the smallest p-value is 1/201."""
+DRAWS: Final = 1000
+"""Permutations of the images, or of whole groups; the smallest p-value is 1/1001."""
+
+MATCH_DRAWS: Final = 200
+"""Permutations for the best matches of every layer among all."""
 
 ROUNDING_IMAGES: Final = 16
 """Images on which the error of a lower precision is measured."""
@@ -41,7 +45,7 @@ ROUNDING_IMAGES: Final = 16
 NEIGHBOURS: Final = 10
 """Nearest neighbours of an image that the second opinion looks at."""
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of what a kept comparison means: raise it whenever a number in it becomes another one."""
 
 BIASED: Final = "biased CKA"
@@ -70,7 +74,8 @@ class Comparison:
         size: Their side in pixels.
         structure: The layers that both have.
         biased: [L, L], as in the paper: inflated where a layer has more features than there are images.
-        debiased: [L, L], without that bias; can be negative, NaN where a layer is constant.
+        debiased: [L, L], without that bias; can be negative, NaN where a layer is constant. Pairs of
+            images of one sequence or ride are left out, and each of those weighs the same.
         series: Of layer i against layer i. `debiased`, the diagonal; `partial`, the same with what
             both started from regressed out, NaN in layers that did not change, absent where the two
             have no common start. As a second opinion `angle`, the angular Procrustes distance in
@@ -202,8 +207,8 @@ def compare(
     """
     _check_alike(first, second)
     a, b, probe = grams(first), grams(second), grams.probe
-    groups = shuffle_groups(probe.groups)
-    debiased = cka(a, b, debiased=True).numpy()
+    groups = probe.independent_groups
+    debiased = cka(a, b, debiased=True, groups=groups).numpy()
     diagonal = np.diag(debiased).copy()
     series = {"debiased": LayerSeries(diagonal)}
     if first is not second:
@@ -212,7 +217,7 @@ def compare(
         series["partial"] = _added(a, b, grams(start), groups)
     if opinion:
         series |= _second_opinion(a, b, groups)
-    enough = len(probe.images) >= INTERVAL_IMAGES
+    enough = count_groups(groups, len(probe.images)) >= INTERVAL_IMAGES
     lower = grams.precision != "float32"
     return Comparison(
         first.label,
@@ -227,8 +232,24 @@ def compare(
         probe.split,
         grams.precision,
         _rounding(first, second, grams) if lower else None,
-        influence(a, b, paired=True).numpy() if single_images and enough else None,
+        _image_influence(a, b, groups) if single_images and enough else None,
     )
+
+
+def between_test(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> PermutationTest:
+    """Permute the images of one network, or its whole groups, each by its mean output."""
+    return permutation_test(
+        between_groups(a, groups), between_groups(b, groups), DRAWS, paired=True
+    )
+
+
+def _image_influence(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> Matrix:
+    """Return what each image adds to the debiased diagonal [L, n]: its group's share, equally divided."""
+    added = influence(a, b, paired=True, groups=groups).numpy()
+    member = numbered(groups, a.shape[-1])
+    if member is None:
+        return added
+    return np.asarray(added[:, member] / member.bincount().numpy()[member])
 
 
 def _check_alike(first: Subject, second: Subject) -> None:
@@ -241,10 +262,10 @@ def _check_alike(first: Subject, second: Subject) -> None:
 
 def _judged(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> LayerSeries:
     """Return the debiased CKA of corresponding layers, with intervals and what chance gives."""
-    test = permutation_test(a, b, DRAWS, groups=groups, paired=True)
+    test = between_test(a, b, groups)
     low = high = torch.full_like(test.value, torch.nan)
-    if a.shape[-1] >= INTERVAL_IMAGES:
-        interval = jackknife(a, b, test.p_corrected, paired=True)
+    if count_groups(groups, a.shape[-1]) >= INTERVAL_IMAGES:
+        interval = jackknife(a, b, test.p_corrected, paired=True, groups=groups)
         low, high = interval.low, interval.high
     return LayerSeries(
         test.value.numpy(),
@@ -258,12 +279,12 @@ def _judged(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> LayerSeries:
 
 def _added(a: Tensor, b: Tensor, start: Tensor, groups: Sequence[str] | None) -> LayerSeries:
     """Return the debiased CKA of what training added to the common start."""
-    a, b = deconfound(a, start), deconfound(b, start)
-    test = permutation_test(a, b, DRAWS, groups=groups, paired=True)
-    if a.shape[-1] < INTERVAL_IMAGES:
-        return LayerSeries(test.value.numpy())
-    p = residual_p(a, b, test.p_corrected)
-    interval = jackknife(a, b, p, paired=True)
+    a, b = deconfound(a, start, groups), deconfound(b, start, groups)
+    test = between_test(a, b, groups)
+    if count_groups(groups, a.shape[-1]) < INTERVAL_IMAGES:
+        return LayerSeries(cka(a, b, debiased=True, groups=groups).diagonal().numpy())
+    p = residual_p(a, b, test.p_corrected, groups)
+    interval = jackknife(a, b, p, paired=True, groups=groups)
     return LayerSeries(
         interval.value.numpy(), interval.low.numpy(), interval.high.numpy(), p=p.numpy()
     )
@@ -273,7 +294,9 @@ def _second_opinion(
     a: Tensor, b: Tensor, groups: Sequence[str] | None
 ) -> Iterator[tuple[str, LayerSeries]]:
     """Yield what other families of measures say, and which layers match best."""
-    match, p = permutation_test(a, b, DRAWS, groups=groups).best_match()
+    match, p = permutation_test(
+        between_groups(a, groups), between_groups(b, groups), MATCH_DRAWS
+    ).best_match()
     neighbours = min(NEIGHBOURS, a.shape[-1] - 1)
     yield "angle", LayerSeries(procrustes_angle(a, b).numpy())
     yield "neighbours", LayerSeries(mutual_neighbours(a, b, neighbours).numpy())
@@ -289,9 +312,11 @@ def _rounding(first: Subject, second: Subject, grams: Grams) -> tuple[float, flo
         [gram_matrices(network, images, precision=precision) for network in networks]
         for precision in chosen
     )
+    groups = (grams.probe.independent_groups or [])[:ROUNDING_IMAGES]
+    given = groups if len(set(groups)) >= FEWEST_IMAGES else None
     errors = torch.stack(
         [
-            (cka(a, b, debiased) - cka(exact_a, exact_b, debiased)).abs()
+            (cka(a, b, debiased, given) - cka(exact_a, exact_b, debiased, given)).abs()
             for debiased in (False, True)
         ]
     )

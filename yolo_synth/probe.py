@@ -5,6 +5,7 @@ The callback that compares after training, `yolo-synth compare` and `yolo-synth 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,11 +19,14 @@ from tqdm import tqdm
 from yolo_synth.analysis.activations.grams import fingerprint, load_grams
 from yolo_synth.analysis.activations.run import Precision, gram_matrices
 from yolo_synth.analysis.activations.structure import Structure, structure_of
+from yolo_synth.analysis.similarity.centring import FEWEST_GROUPS, count_groups
 from yolo_synth.data.module import DetectionData
 from yolo_synth.devices import fastest
 from yolo_synth.files import digest, file_name
 from yolo_synth.networks.contract import Network
 from yolo_synth.runs import BEST, INITIAL, Run
+
+logger = logging.getLogger(__name__)
 
 INITIAL_STATE: Final = "initial state"
 """What the weights are called that a training started from."""
@@ -57,6 +61,25 @@ class Probe:
     def label(self) -> str:
         """Number, domain, split and size in words, for titles."""
         return probe_label(len(self.images), self.domain, self.split, self.size)
+
+    @cached_property
+    def independent_groups(self) -> list[str] | None:
+        """What the images count by: sequences or rides; None if each image counts by itself.
+
+        With fewer than `FEWEST_GROUPS` no similarity is free of the likeness of their images: single
+        images are taken then, and it is said that they are no independent draws.
+        """
+        count = count_groups(self.groups, len(self.images))
+        if count == len(self.images):
+            return None
+        if count < FEWEST_GROUPS:
+            logger.warning(
+                "%s come from %d sequence%s, and %d are needed to leave out the likeness of their "
+                "frames: similarities are too high and intervals too short; draw images of more",
+                *(self.label, count, "s" * (count > 1), FEWEST_GROUPS),
+            )
+            return None
+        return self.groups
 
     @cached_property
     def digest(self) -> str:

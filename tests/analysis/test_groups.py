@@ -8,6 +8,7 @@ import torch
 
 from yolo_synth.analysis.similarity.centring import u_center
 from yolo_synth.analysis.similarity.cka import cka, deconfound, partial_cka, same_start
+from yolo_synth.analysis.similarity.gaps import gap_test, mmd2
 from yolo_synth.analysis.similarity.jackknife import (
     difference,
     influence,
@@ -177,3 +178,28 @@ def test_layers_that_begin_alike_are_found_one_by_one():
     assert same_start(*tensors(a, other)).tolist() == [True, False, True]
     assert same_start(*tensors(a, a * (1 + 1e-7))).all()
     assert not same_start(*tensors(a, b)).any()
+
+
+def test_a_gap_between_singles_and_sequences_is_free_of_bias_and_its_test_keeps_its_size():
+    # One distribution: 60 single images of one domain, 10 sequences of 6 of the other
+    clusters = [f"a{i}" for i in range(60)] + [f"b{i // 6}" for i in range(60)]
+    first = torch.arange(120) < 60
+    x = torch.cat([in_sequences(300, 60, 0.2, 1, size=1), in_sequences(300, 10, 0.2, 2, size=6)], 1)
+    x = x * torch.arange(1, 61).double() ** 0.25  # variances as 1 / i
+    grams = x @ x.mT
+    value = mmd2(grams, first, clusters=clusters)
+    assert value.mean().abs() < 2 * value.std() / 300**0.5
+    assert mmd2(grams, first).mean() > 0.03  # as single images
+    # One draw of divisions serves all 300 experiments
+    rejected = (gap_test(grams, first, 400, clusters=clusters).p <= 0.05).double().mean().item()
+    assert 0.03 <= rejected <= 0.07
+
+
+def test_a_gap_by_clusters_is_that_of_their_means():
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((len(GROUPS), 3))
+    means = np.stack([x[group == GROUPS].mean(0) for group in range(8)])
+    first, side = torch.from_numpy(GROUPS < 3), torch.arange(8) < 3
+    found = mmd2(*tensors(x @ x.T), first, relative=False, clusters=GROUPS.tolist())
+    expected = mmd2(*tensors(means @ means.T), side, relative=False)
+    torch.testing.assert_close(found, expected)

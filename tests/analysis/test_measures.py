@@ -1,5 +1,7 @@
 """Further measures against computations on the features themselves."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,11 @@ from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 
 from yolo_synth.analysis.activations.grams import Gram
+from yolo_synth.analysis.similarity.gaps import mmd2, participation_ratio
 from yolo_synth.analysis.similarity.measures import (
     euclidean_distance,
     mean_squared_cca,
-    mmd2,
     mutual_neighbours,
-    participation_ratio,
     procrustes_angle,
     procrustes_distance,
     pwcca,
@@ -137,11 +138,29 @@ def test_mutual_neighbours_by_search(features):
     assert mutual_neighbours(gram(x), gram(y), k=5).item() == pytest.approx(shared)
 
 
-def test_participation_ratio_is_that_of_the_covariance(features):
-    variances = np.linalg.eigvalsh(np.cov(features[0].T))
+def test_participation_ratio_is_the_mean_over_four_different_images(features):
+    x = features[0][:9]
+    half = cdist(x, x, "sqeuclidean") / 2
+    k = x @ x.T
+    trace, squared = [], []
+    for a, b, c, d in permutations(range(9), 4):
+        trace.append(half[a, b] * half[c, d])
+        squared.append(k[a, b] ** 2 - 2 * k[a, b] * k[a, c] + k[a, b] * k[c, d])
+    assert participation_ratio(gram(x)).item() == pytest.approx(np.mean(trace) / np.mean(squared))
 
-    expected = variances.sum() ** 2 / (variances**2).sum()
-    assert participation_ratio(gram(features[0])).item() == pytest.approx(expected)
+
+@pytest.mark.parametrize("dimensions", [50, 1000])
+def test_dimensions_do_not_depend_on_the_number_of_images(dimensions):
+    rng = np.random.default_rng(0)
+    found = [
+        participation_ratio(gram(rng.standard_normal((60, dimensions)))).item() for _ in range(20)
+    ]
+    assert np.mean(found) == pytest.approx(dimensions, rel=0.02)
+    # Frames of a sequence fill no more directions than one of them
+    once = gram(rng.standard_normal((30, dimensions)))
+    places = torch.arange(30).repeat_interleave(4)
+    often = participation_ratio(once[places][:, places], places.tolist()).item()
+    assert often == pytest.approx(participation_ratio(once).item())
 
 
 def test_mmd_by_its_definition(features):

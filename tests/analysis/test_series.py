@@ -18,7 +18,7 @@ def test_words_follow_interval_chance_and_two_seeds():
         [0.9, 0.5, 0.1, 0.0, nan],
         low=[0.85, 0.45, 0.02, nan, nan],
         high=[0.95, 0.55, 0.18, nan, nan],
-        null=[0.05] * 5,
+        p=[0.001, 0.001, 0.2, 0.5, nan],
         ceiling_low=[0.93] * 5,
     )
     words = [
@@ -32,7 +32,7 @@ def test_words_follow_interval_chance_and_two_seeds():
 
 
 def test_without_two_seeds_what_is_beyond_chance_is_undecided():
-    judged = series([0.9, 0.1], low=[0.8, 0.0], high=[1.0, 0.2], null=[0.05, 0.05])
+    judged = series([0.9, 0.1], low=[0.8, 0.0], high=[1.0, 0.2], p=[0.01, 0.2])
     assert judged.verdict().tolist() == ["undecided", "not told from chance"]
 
 
@@ -48,11 +48,20 @@ def test_means_leave_out_what_has_no_value():
     assert np.isnan(series([np.nan]).means({"head": range(0)})["head"])
 
 
-def test_the_ceiling_is_the_mean_of_what_has_a_value():
-    seeds = [series([0.8, np.nan], low=[0.7, np.nan]), series([0.6, 0.4])]
-    with_ceiling = series([0.1, 0.2]).with_ceiling(seeds)
-    np.testing.assert_allclose(with_ceiling.ceiling, [0.7, 0.4])
-    np.testing.assert_array_equal(with_ceiling.ceiling_low, [0.7, np.nan])
+def test_chance_is_the_corrected_p_value_and_nothing_else():
+    # Intervals that touch the null, and a p-value of 0.05 at most
+    judged = series([0.5] * 2, low=[0.01, 0.3], high=[0.9, 0.7], null=[0.2] * 2, p=[0.05, 0.051])
+    assert judged.significant.tolist() == [True, False]
+    assert judged.verdict().tolist() == ["undecided", "not told from chance"]
+
+
+def test_the_ceiling_is_the_geometric_mean_of_both_models():
+    one = [series([0.8, np.nan, 0.5], low=[0.7, np.nan, -0.1]), series([0.6, 0.4, 0.5])]
+    other = [series([0.5, 0.9, -0.1], low=[0.4, 0.8, 0.1])]
+    with_ceiling = series([0.1, 0.2, 0.3]).with_ceiling([one, other])
+    np.testing.assert_allclose(with_ceiling.ceiling, [(0.7 * 0.5) ** 0.5, 0.6, np.nan])
+    np.testing.assert_allclose(with_ceiling.ceiling_low, [(0.7 * 0.4) ** 0.5, np.nan, np.nan])
+    np.testing.assert_allclose(series([0.1] * 3).with_ceiling([one]).ceiling, [0.7, 0.4, 0.5])
     assert with_ceiling.with_ceiling([]).ceiling is None
 
 

@@ -7,8 +7,8 @@ from scipy.stats import binomtest, false_discovery_control, kstest
 
 from yolo_synth.analysis.similarity.chance import holm
 from yolo_synth.analysis.similarity.cka import cka, deconfound
+from yolo_synth.analysis.similarity.gaps import gap_test
 from yolo_synth.analysis.similarity.jackknife import (
-    Interval,
     difference,
     influence,
     jackknife,
@@ -17,11 +17,8 @@ from yolo_synth.analysis.similarity.jackknife import (
 )
 from yolo_synth.analysis.similarity.permutation import (
     PermutationTest,
-    gap_test,
     permutation_test,
-    shuffle_groups,
 )
-from yolo_synth.analysis.similarity.verdicts import calibrate, verdict
 
 
 def normal(*shape, seed):
@@ -235,13 +232,6 @@ def test_images_of_a_group_stay_in_it():
     torch.testing.assert_close(drawn[~own], torch.full_like(drawn[~own], expected))
 
 
-def test_images_alone_in_their_group_are_shuffled_among_themselves():
-    assert shuffle_groups(["a", "b", "a", "c"]) == ["a", "", "a", ""]
-    assert shuffle_groups(["a", "b", "c"]) is None
-    assert shuffle_groups(["a", "a"]) is None
-    assert shuffle_groups(None) is None
-
-
 def test_influence_finds_the_images_that_both_networks_think_alike():
     a, b = normal(1, 30, 50, seed=1), normal(1, 30, 50, seed=2)
     a[:, [7, 20]] += 2
@@ -375,39 +365,6 @@ def test_holm_steps_down():
     assert holm(torch.tensor([0.9, 0.8])).tolist() == [1, 1]
     assert holm(p.view(5, 1)).shape == (5, 1)
     assert (expected >= false_discovery_control(p[~p.isnan()].numpy())).all()
-
-
-def test_calibrated_between_chance_and_two_seeds():
-    value, floor, ceiling = torch.tensor([[0.4, 0.9, 0.5], [0.4, 0.1, 0.5], [0.9, 0.9, 0.5]])
-
-    found = calibrate(value, floor, ceiling)
-    assert found[:2].tolist() == pytest.approx([0, 1])
-    assert found[2].isnan()
-
-
-def test_words_follow_the_intervals():
-    nan = torch.nan
-    value = torch.tensor([0.5, 0.5, 0.5, 0.5, 0.5, nan])
-    low = torch.tensor([0.4, 0.1, 0.4, 0.1, nan, nan])
-    high = torch.tensor([0.6, 0.6, 0.9, 0.9, nan, nan])
-    words = verdict(
-        Interval(value, low, high, high - low), torch.full((6,), 0.2), torch.full((6,), 0.8)
-    )
-
-    no_ceiling = verdict(
-        Interval(value[:2], low[:2], high[:2], high[:2]),
-        torch.zeros(2) + 0.2,
-        torch.full((2,), nan),
-    )
-    assert no_ceiling.tolist() == ["undecided", "not told from chance"]
-    assert words.tolist() == [
-        "between",
-        "not told from chance",
-        "not told from two seeds",
-        "undecided",
-        "not told from chance",
-        "constant",
-    ]
 
 
 def test_refusals():

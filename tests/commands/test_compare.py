@@ -54,9 +54,13 @@ def test_an_images_influence_is_what_the_similarity_loses_without_it(runs, tmp_p
     run = read_run(runs / "U-Real/0")
     other = read_run(runs / "F-Synthetic/0")
     images, drawn = run.data().probe("test", 8, 32)
-    rest = torch.arange(8) != list(drawn).index(names[3])
-    without = cka(*(gram_matrices(r.network(), images[rest]) for r in (run, other)), debiased=True)
-    expected = np.diag(debiased) - without.diagonal().numpy()
+    rides = run.data().groups(drawn)
+    ride = rides[list(drawn).index(names[3])]
+    rest = torch.tensor([other != ride for other in rides])
+    left = [other for other in rides if other != ride]
+    grams = (gram_matrices(r.network(), images[rest]) for r in (run, other))
+    without = cka(*grams, debiased=True, groups=left)
+    expected = (np.diag(debiased) - without.diagonal().numpy()) / rides.count(ride)
     np.testing.assert_allclose(influence[:, 3], expected, atol=1e-6)
     head = expected[75:][np.isfinite(influence[75:]).all(1)]
     assert table["influence_head"][3] == pytest.approx(head.mean(), abs=1e-6)

@@ -30,7 +30,10 @@ def test_it_is_the_difference_of_two_similarities(tiny_root, tmp_path, monkeypat
     for model, seed in (("U-Real", 0), ("F-Synthetic", 0), ("U-Synthetic", 0), ("U-Real", 1)):
         write_run(tmp_path, model, seed, tiny_root)
     runs = {run.name: run for run in find_runs(tmp_path)}
-    images, _ = runs["U-Real/0"].data().probe("test", 8, 32)
+    data = runs["U-Real/0"].data()
+    images, names = data.probe("test", 8, 32)
+    rides = data.groups(names)
+    assert 4 <= len(set(rides)) < 8
     study = Study(str(tmp_path), tmp_path / "kept", images=8)
     found, _ = freezing.compute(study).contrasts  # by real and by synthetic images
     assert tuple(map(str, (found.third, found.first, found.second))) == (
@@ -40,7 +43,9 @@ def test_it_is_the_difference_of_two_similarities(tiny_root, tmp_path, monkeypat
         gram_matrices(runs[str(name)].network(), images)
         for name in (found.third, found.first, found.second)
     )
-    similarities = [cka(third, other, debiased=True).diagonal() for other in (first, second)]
+    similarities = [
+        cka(third, other, debiased=True, groups=rides).diagonal() for other in (first, second)
+    ]
     np.testing.assert_allclose(found.series.value, similarities[0] - similarities[1], atol=1e-9)
     offered = np.isfinite(found.series.low)
     assert (found.series.low <= found.series.value)[offered].all()

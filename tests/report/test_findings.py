@@ -60,7 +60,10 @@ def test_the_region_and_the_layer_where_they_are_farthest_apart_are_named():
     text, chance = said(sentences, "By scale region"), said(sentences, "Judged layer by layer")
     assert "lowest in layers 62\N{EN DASH}84 (0.20)" in text
     assert "lowest single layer is 82 (detection, 0.10, 95 % interval 0.05 to 0.15)" in text
-    assert "above the 95 % point of permuted images in 107 of 107 layers" in chance
+    assert (
+        "beyond the chance of permuted images or sequences, corrected over the layers, in 107 of 107 layers"
+        in chance
+    )
     assert "unknown, since there is one seed" in chance
 
 
@@ -87,7 +90,9 @@ def test_what_does_not_stand_out_from_chance_is_not_given_an_interval():
     plain = pair()
     low, high = (plain.debiased_series.low.copy(), plain.debiased_series.high.copy())
     low[82] = high[82] = np.nan
-    sentences = findings(scores(U0=0.5), [judged(plain, low=low, high=high)])
+    p = plain.debiased_series.p.copy()
+    p[82] = 0.2
+    sentences = findings(scores(U0=0.5), [judged(plain, low=low, high=high, p=p)])
     text = "82 (detection, 0.10, not distinguishable from permuted images)"
     assert text in said(sentences, "region")
     assert "in 106 of 107 layers" in said(sentences, "Judged layer by layer")
@@ -151,11 +156,12 @@ def test_the_layer_where_the_domains_part_is_named():
         ({"U0": 0.886, "F0": 0.892}, "from 0.886 to 0.892 (+0.006); whether that is more than"),
         (
             {"U0": 0.886, "U1": 0.894, "F0": 0.892, "F1": 0.882},
-            "from 0.890 to 0.887 (\N{MINUS SIGN}0.003, within the 0.010 between seeds",
+            "from 0.890 to 0.887 (\N{MINUS SIGN}0.003, 95 % interval over seeds \N{MINUS SIGN}0.031 to "
+            "0.025; 2 and 2 seeds cannot tell)",
         ),
         (
             {"U0": 0.886, "U1": 0.894, "F0": 0.5, "F1": 0.51},
-            "(\N{MINUS SIGN}0.385, more than the 0.010 between seeds of one model)",
+            "(\N{MINUS SIGN}0.385, 95 % interval over seeds \N{MINUS SIGN}0.413 to \N{MINUS SIGN}0.357)",
         ),
     ],
 )
@@ -171,7 +177,7 @@ def test_similarity_of_frozen_and_free_is_held_against_seeds_too():
         for model, seed, head in (("U", 0, 0.30), ("U", 1, 0.34), ("F", 0, 0.32), ("F", 1, 0.33))
     ]
     text = said(findings(scores(U0=0.5), pairs), "mean debiased CKA with U-Real")
-    assert "within the" in text
+    assert "2 and 2 seeds cannot tell" in text
 
 
 def test_what_training_added_counts_the_layers_that_did_not_change():

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from yolo_synth.analysis.similarity.permutation import shuffle_groups
+from yolo_synth.analysis.similarity.centring import count_groups
+from yolo_synth.comparison import INTERVAL_IMAGES
 from yolo_synth.report import paper
 from yolo_synth.report.study import Study
+
+TOO_FEW = (
+    f"; no interval is given, since the spread over fewer than {INTERVAL_IMAGES} says nothing."
+)
 
 
 def differences(study: Study) -> list[str]:
@@ -37,12 +42,19 @@ def sample_notes(study: Study) -> Iterator[str]:
                 f"the networks instead of {study.images}."
             )
     for probe in study.probes(paper.PROBE_SIZE):
-        groups = shuffle_groups(probe.groups)
-        if groups is not None:
+        count, groups = count_groups(probe.groups, len(probe.images)), probe.independent_groups
+        if groups is None and count < len(probe.images):
             yield (
-                f"The {probe.domain} images come in {len(set(groups))} groups (sequences or rides): they "
-                "are permuted within them. The intervals count each image as an independent draw, which "
-                "frames of one sequence are not quite."
+                f"The {probe.domain} images come from {count} sequences: too few to leave out the "
+                "likeness of their frames. They count as independent draws here, which makes "
+                "similarities too high and intervals too short."
+            )
+        elif groups is not None:
+            yield (
+                f"The {probe.domain} images come in {count} groups (sequences or rides): similarities "
+                "are between images of different groups, each group weighs the same, whole groups are "
+                "left out for the intervals and permuted for chance"
+                f"{TOO_FEW if count < INTERVAL_IMAGES else '.'}"
             )
     if study.images != paper.IMAGES:
         yield (

@@ -30,13 +30,17 @@ def all_couples(subjects: Sequence[Subject], starts: Mapping[str, Subject]) -> l
 
 
 def models_ceilings(pairs: Sequence[Comparison]) -> list[Comparison]:
-    """Give two runs of other models what two seeds of their models reach, the mean of both models'."""
+    """Give two runs of other models what two trainings reach that differ as two seeds do."""
     seeds = [pair for pair in pairs if is_one_model(pair)]
     return [
         with_series(
             pair,
             debiased=pair.debiased_series.with_ceiling(
-                [two.debiased_series for two in seeds if two.models[0] in pair.models]
+                [
+                    found
+                    for model in pair.models
+                    if (found := [two.debiased_series for two in seeds if two.models[0] == model])
+                ]
             ),
         )
         if pair.is_two_runs and not is_one_model(pair)

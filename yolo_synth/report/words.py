@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from yolo_synth.analysis.figures.ribbon import KIND_NAMES
+from yolo_synth.analysis.similarity.seeds import difference_of_means
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import Comparison
 
@@ -66,12 +67,11 @@ def part_means(rows: Iterable[LayerSeries], pair: Comparison, part: str) -> str:
 
 
 def change(free: pd.Series, frozen: pd.Series) -> str:
-    """Write two means over seeds, and hold their difference against the spread over seeds."""
-    difference = float(frozen.mean() - free.mean())
+    """Write two means over seeds and their difference, with its interval over seeds."""
+    difference, low, high = difference_of_means(free.tolist(), frozen.tolist())
     sign = "+" if difference > 0 else ""
     text = f"{number(free.mean(), 3)} to {number(frozen.mean(), 3)} ({sign}{number(difference, 3)}"
     if min(len(free), len(frozen)) < 2:
         return f"{text})"
-    spread = max(float(group.max() - group.min()) for group in (free, frozen))
-    beyond = "more than" if abs(difference) > spread else "within"
-    return f"{text}, {beyond} the {number(spread, 3)} between seeds of one model)"
+    untold = f"; {len(free)} and {len(frozen)} seeds cannot tell" if low <= 0 <= high else ""
+    return f"{text}, 95 % interval over seeds {number(low, 3)} to {number(high, 3)}{untold})"

@@ -7,6 +7,9 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
+FEWEST_GROUPS = 4
+"""Images, or groups of images, that U-centring needs."""
+
 ROUNDING = 1e-12
 """A centred Gram below this fraction of the Gram is rounding noise: the layer is constant."""
 
@@ -65,9 +68,9 @@ def u_center(grams: Tensor, groups: Sequence[Hashable] | None = None) -> Tensor:
     n = centered.shape[-1]
     member = numbered(groups, n)
     count = n if member is None else int(member.max()) + 1
-    if count < 4:
+    if count < FEWEST_GROUPS:
         what = "images" if member is None else "groups of images"
-        raise ValueError(f"debiased similarity needs at least 4 {what}, not {count}")
+        raise ValueError(f"debiased similarity needs at least {FEWEST_GROUPS} {what}, not {count}")
     if member is None:
         hollow = without_diagonal(centered)
         u_centered = without_diagonal(hollow - _margins(hollow))
@@ -143,6 +146,32 @@ def group_means(matrices: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
     averages = torch.nn.functional.one_hot(member).double() * group_weights(member)[:, None]
     rows = matrices @ averages
     return rows, averages.mT @ rows
+
+
+def between_groups(grams: Tensor, groups: Sequence[Hashable] | None) -> Tensor:
+    """Return the Gram matrices of the groups' mean outputs [l, G, G], or those given without groups.
+
+    Whole groups of independent draws can change places, single frames of them cannot: a
+    `permutation_test` of these is one of what two networks have in common between groups.
+    """
+    member = numbered(groups, grams.shape[-1])
+    return grams if member is None else group_means(checked(grams), member.to(grams.device))[1]
+
+
+def within_groups(grams: Tensor, groups: Sequence[Hashable]) -> Tensor:
+    """Return Gram matrices [l, n, n] of the outputs less the mean of their group.
+
+    A `permutation_test` of these with the same groups, whose images change places within them, is one
+    of what two networks have in common within groups.
+    """
+    grams = checked(grams)
+    member = numbered(groups, grams.shape[-1])
+    if member is None:
+        return torch.zeros_like(grams)
+    member = member.to(grams.device)
+    rows, means = group_means(grams, member)
+    rows = rows[..., member]
+    return grams - rows - rows.mT + means[..., member, :][..., member]
 
 
 def normalized(grams: Tensor, debiased: bool, groups: Sequence[Hashable] | None = None) -> Tensor:

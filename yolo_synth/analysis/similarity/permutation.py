@@ -7,7 +7,6 @@ with layer i only, [l].
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 
 from yolo_synth.analysis.similarity.centring import check_same_images, prepared
-from yolo_synth.analysis.similarity.measures import gaps, mmd2
 
 
 @dataclass(frozen=True)
@@ -144,58 +142,6 @@ def permutation_test(
     return PermutationTest(values[0], values[1:])
 
 
-def shuffle_groups(groups: Sequence[str] | None) -> list[str] | None:
-    """Return within which groups images are shuffled; None if they can be shuffled freely.
-
-    Images that are alone in their group, as most of BDD100K's are in their ride, are independent of
-    the others: they are shuffled among themselves.
-
-    Args:
-        groups: What each image belongs to, such as its sequence; None if that is not known.
-    """
-    if groups is None:
-        return None
-    counts = Counter(groups)
-    merged = [group if counts[group] > 1 else "" for group in groups]
-    return merged if len(set(merged)) > 1 else None
-
-
-def gap_test(
-    grams: Tensor,
-    first: Tensor,
-    draws: int = 1000,
-    seed: int = 0,
-    relative: bool = True,
-    clusters: Sequence[Hashable] | None = None,
-) -> PermutationTest:
-    """Find the layers of one network that tell two groups of images apart.
-
-    `measures.mmd2` of the two groups against that of groups drawn at random. Images that come in
-    clusters (sequence, ride) are drawn by whole clusters: frames of one video are alike, so that ten
-    of them say little more of a domain than one.
-
-    Args:
-        grams: Gram matrices [l, n, n] of the images of both groups.
-        first: Which images belong to the first group, bool [n].
-        draws: Number of random divisions.
-        seed: Seed of the divisions.
-        relative: As in `measures.mmd2`.
-        clusters: What each image belongs to, [n], each within one of the groups; None if all images
-            are independent.
-
-    Returns:
-        The test, cells [l]: `p_corrected` is corrected over the layers.
-
-    Raises:
-        ValueError: As `measures.mmd2`, or if the clusters are not one an image, or one of them lies
-            in both groups.
-    """
-    value = mmd2(grams, first, relative)
-    memberships = torch.stack(list(_divisions(first.cpu(), draws, seed, clusters))).double()
-    null = [gaps(grams, memberships[i : i + 100], relative) for i in range(0, draws, 100)]
-    return PermutationTest(value, torch.cat(null, dim=-1).mT)
-
-
 _ROUNDING = 1e-10
 """Differences of similarities below this are rounding."""
 
@@ -249,27 +195,6 @@ def _permutations(
         order = torch.empty_like(places)
         order[places] = keys.argsort()
         yield order
-
-
-def _divisions(
-    first: Tensor, number: int, seed: int, clusters: Sequence[Hashable] | None
-) -> Iterator[Tensor]:
-    """Yield divisions of n images like `first` [n], whole clusters moved, two images at least a side."""
-    labels: dict[Hashable, int] = {}
-    given = range(len(first)) if clusters is None else clusters
-    member = torch.tensor([labels.setdefault(cluster, len(labels)) for cluster in given])
-    if len(member) != len(first):
-        raise ValueError(f"{len(member)} clusters for {len(first)} images: give one an image")
-    side = torch.zeros(len(labels), dtype=torch.bool)
-    side[member[first]] = True
-    if not torch.equal(side[member], first):
-        raise ValueError("a cluster has images of both groups: give one to each group")
-    generator = torch.Generator().manual_seed(seed)
-    while number:
-        division = side[torch.randperm(len(side), generator=generator)][member]
-        if 2 <= int(division.sum()) <= len(first) - 2:
-            number -= 1
-            yield division
 
 
 def _p_value(value: Tensor, draws: Tensor) -> Tensor:

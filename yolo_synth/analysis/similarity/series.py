@@ -66,28 +66,24 @@ class LayerSeries:
         return np.isfinite(self._row(self.low))
 
     @property
-    def above_chance(self) -> npt.NDArray[np.bool_]:
-        """In which layers the interval lies above chance [L]."""
-        return self._row(self.low) > self._row(self.null)
-
-    @property
     def significant(self) -> npt.NDArray[np.bool_]:
-        """In which layers the corrected p-value is at most 0.05 [L]."""
+        """In which layers the value is beyond chance: its corrected p-value is at most 0.05 [L]."""
         return self._row(self.p) <= SIGNIFICANT
 
     def verdict(self) -> npt.NDArray[np.str_]:
         """Say what the intervals allow to say: what each value cannot be told from [L].
 
         Returns:
-            `CHANCE` where there is no interval or it reaches down to the null, `SEEDS` where it reaches
-            up to the ceiling's, `UNDECIDED` where it does both or there is no ceiling, `BETWEEN` where
-            it does neither, `CONSTANT` where there is no value.
+            `CHANCE` where the corrected p-value is above 0.05; else `SEEDS` where the interval reaches
+            up to the ceiling's, `BETWEEN` where it does not, `UNDECIDED` where there is no ceiling, no
+            interval or no test; `CONSTANT` where there is no value.
         """
         ceiling = self._row(self.ceiling_low)
-        chance, seeds = ~self.above_chance, self._row(self.high) >= ceiling
-        words = np.where(chance, np.where(seeds, UNDECIDED, CHANCE), BETWEEN)
-        words = np.where(seeds & ~chance, SEEDS, words)
-        words = np.where(np.isnan(ceiling) & ~chance, UNDECIDED, words)
+        high, p = self._row(self.high), self._row(self.p)
+        words = np.where(high >= ceiling, SEEDS, BETWEEN)
+        words = np.where(np.isnan(ceiling) | np.isnan(high), UNDECIDED, words)
+        words = np.where(p > SIGNIFICANT, CHANCE, words)
+        words = np.where(np.isnan(p), UNDECIDED, words)
         return np.where(np.isnan(self.value), CONSTANT, words)
 
     def calibrated(self) -> Values:
@@ -102,11 +98,19 @@ class LayerSeries:
         """Return the mean over all layers, `all`, and over each part, of those that have a value."""
         return part_means(self.value, parts)
 
-    def with_ceiling(self, seeds: Sequence[LayerSeries]) -> Self:
-        """Return it with the mean of other series and of their lower ends as its ceiling."""
-        lows = [other.low for other in seeds if other.low is not None]
-        values = _mean_rows([other.value for other in seeds]) if seeds else None
-        return replace(self, ceiling=values, ceiling_low=_mean_rows(lows) if lows else None)
+    def with_ceiling(self, models: Sequence[Sequence[LayerSeries]]) -> Self:
+        """Return it with what two trainings can reach that differ no more than seeds do as its ceiling.
+
+        √(c_aa c_bb), c the mean over pairs of seeds of one model: two noisy repeats of two models are
+        as alike at most (Spearman, 1904). Its lower end is made of the lower ends in the same way.
+
+        Args:
+            models: Of each model that has two seeds, the series of its pairs of seeds.
+        """
+        values = [_mean_rows([other.value for other in model]) for model in models]
+        ends = [[other.low for other in model if other.low is not None] for model in models]
+        lows = [_mean_rows(rows) for rows in ends if rows]
+        return replace(self, ceiling=_geometric(values), ceiling_low=_geometric(lows))
 
     def columns(self, name: str, prefix: str = "") -> dict[str, Values]:
         """Return all rows that there are as columns: `name`, `<prefix>low`, `<prefix>high` and so on."""
@@ -143,6 +147,16 @@ def part_means(values: Values, parts: Mapping[str, range]) -> dict[str, float]:
 def _mean(values: Values) -> Values:
     known = values[np.isfinite(values)]
     return np.asarray(known.mean() if len(known) else np.nan)
+
+
+def _geometric(rows: Sequence[Values]) -> Values | None:
+    """Return the geometric mean layer by layer; None of no rows, NaN where one is not positive."""
+    if not rows:
+        return None
+    table = np.stack(rows)
+    table = np.where(table > 0, table, np.nan)
+    mean: Values = np.exp(np.log(table).mean(0))
+    return mean
 
 
 def _mean_rows(rows: Sequence[Values]) -> Values:

@@ -11,11 +11,12 @@ import pandas as pd
 from torch import Tensor
 
 from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.similarity.centring import count_groups
 from yolo_synth.analysis.similarity.chance import holm
+from yolo_synth.analysis.similarity.cka import cka
 from yolo_synth.analysis.similarity.jackknife import difference
-from yolo_synth.analysis.similarity.permutation import permutation_test, shuffle_groups
 from yolo_synth.analysis.similarity.series import LayerSeries
-from yolo_synth.comparison import DRAWS, Comparison
+from yolo_synth.comparison import INTERVAL_IMAGES, Comparison, between_test
 from yolo_synth.probe import Grams, Label, Subject
 from yolo_synth.report import paper
 from yolo_synth.report.pairs import at_papers_size, is_of_one_seed
@@ -99,7 +100,7 @@ def _contrast(study: Study, three: tuple[Subject, Subject, Subject], grams: Gram
     kept = study.kept(name, probe, three)
     if (rows := kept.read()) is None:
         pairs = (grams(third), grams(frozen)), (grams(third), grams(free))
-        rows = _difference(*pairs, shuffle_groups(probe.groups)).columns("value")
+        rows = _difference(*pairs, probe.independent_groups).columns("value")
         kept.write(rows)
     series = LayerSeries(**rows)
     return Contrast(*labels, probe.domain, len(probe.images), probe.size, study.structure, series)
@@ -108,11 +109,17 @@ def _contrast(study: Study, three: tuple[Subject, Subject, Subject], grams: Gram
 def _difference(
     first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], groups: Sequence[str] | None
 ) -> LayerSeries:
+    if count_groups(groups, first[0].shape[-1]) < INTERVAL_IMAGES:
+        one, other = (
+            cka(*pair, debiased=True, groups=groups).diagonal() for pair in (first, second)
+        )
+        return LayerSeries((one - other).numpy())
     chance_first, chance_second = (
-        permutation_test(*pair, DRAWS, groups=groups, paired=True).p_corrected
-        for pair in (first, second)
+        between_test(*pair, groups).p_corrected for pair in (first, second)
     )
-    interval, p = difference(first, second, (chance_first, chance_second), paired=True)
+    interval, p = difference(
+        first, second, (chance_first, chance_second), paired=True, groups=groups
+    )
     value, low, high = (row.numpy() for row in (interval.value, interval.low, interval.high))
     return LayerSeries(value, low, high, p=holm(p).numpy())
 

@@ -18,10 +18,9 @@ from matplotlib.figure import Figure
 
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures.similarity import similarity_curves
-from yolo_synth.analysis.similarity.measures import participation_ratio
-from yolo_synth.analysis.similarity.permutation import gap_test
+from yolo_synth.analysis.similarity.gaps import gap_test, participation_ratio
 from yolo_synth.analysis.similarity.series import LayerSeries, Values, part_means
-from yolo_synth.comparison import DRAWS
+from yolo_synth.comparison import DRAWS, FEWEST_IMAGES
 from yolo_synth.files import file_name
 from yolo_synth.probe import Grams, Label, Probe, Subject
 from yolo_synth.report import paper
@@ -106,19 +105,33 @@ def _gaps(study: Study, first: Probe, second: Probe, main: Sequence[Label]) -> I
 
 def _clusters(probe: Probe) -> list[str]:
     """Name what each image belongs to, so that no two domains have one in common."""
-    return [f"{probe.domain} {group}" for group in probe.groups or probe.names]
+    return [f"{probe.domain} {group}" for group in probe.independent_groups or probe.names]
 
 
 def _measured(subject: Subject, grams: Grams, is_first: torch.Tensor) -> dict[str, Values]:
     matrices = grams(subject)
-    test = gap_test(matrices, is_first, DRAWS, clusters=grams.probe.groups)
+    clusters = grams.probe.groups
+    sides = [_of(clusters, chosen) for chosen in (is_first, ~is_first)]
+    test = gap_test(matrices, is_first, DRAWS, clusters=clusters)
     return {
         "gap": test.value.numpy(),
         "null": test.null_quantile().numpy(),
         "p": test.p_corrected.numpy(),
-        "first": participation_ratio(matrices[:, is_first][:, :, is_first]).numpy(),
-        "second": participation_ratio(matrices[:, ~is_first][:, :, ~is_first]).numpy(),
+        "first": _dimensions(matrices[:, is_first][:, :, is_first], sides[0]),
+        "second": _dimensions(matrices[:, ~is_first][:, :, ~is_first], sides[1]),
     }
+
+
+def _of(clusters: Sequence[str] | None, chosen: torch.Tensor) -> list[str]:
+    named = clusters or [str(image) for image in range(len(chosen))]
+    return [cluster for cluster, is_chosen in zip(named, chosen.tolist(), strict=True) if is_chosen]
+
+
+def _dimensions(grams: torch.Tensor, clusters: Sequence[str]) -> Values:
+    """Return how many dimensions images fill; NaN with fewer sequences than that can be said of."""
+    if len(set(clusters)) < FEWEST_IMAGES:
+        return np.full(len(grams), np.nan)
+    return participation_ratio(grams, clusters).numpy()
 
 
 def tables(gaps: Sequence[DomainGap]) -> Iterator[Table]:
@@ -136,7 +149,7 @@ def tables(gaps: Sequence[DomainGap]) -> Iterator[Table]:
                 "size": gap.size,
                 "run": gap.run.name,
                 **{f"gap, {part}": means[part] for part in parts},
-                "largest in layer": int(np.nanargmax(gap.series.value)),
+                "largest in layer": _largest(gap.series.value),
                 "layers beyond chance": int(gap.series.significant.sum()),
                 **{
                     f"dimensions of {domain}, {part}": part_means(values, parts)[part]
@@ -154,10 +167,11 @@ def tables(gaps: Sequence[DomainGap]) -> Iterator[Table]:
         "gap",
         "Where the domains part inside each network",
         "Inside one network: the unbiased squared distance between the mean outputs for the images of "
-        "two domains (MMD\N{SUPERSCRIPT TWO}, Gretton et al. 2012) over the variance within a domain; 1 "
+        "two domains, pairs of frames of one sequence left out (MMD\N{SUPERSCRIPT TWO}, Gretton et al. "
+        "2012), over the variance within a domain; 1 "
         "is a gap as large as the spread within, 0 is chance. Dimensions: participation ratio of the "
-        "images' outputs, how many directions they fill. P-values by permuting the domains of whole "
-        "sequences and rides, corrected over the layers.",
+        "outputs' covariance, free of the bias of few images. P-values by permuting the domains of whole "
+        "sequences and rides (each draw over its own standard error), corrected over the layers.",
         pd.DataFrame(rows).set_index(["domains", "size", "run"]),
     )
     yield Table(
@@ -166,6 +180,11 @@ def tables(gaps: Sequence[DomainGap]) -> Iterator[Table]:
         "As the table before, a row a layer.",
         pd.concat(layers, axis=1, names=["domains", "run", "value"]),
     )
+
+
+def _largest(values: Values) -> int:
+    """Return the layer of the largest value; -1 if none has one."""
+    return int(np.nanargmax(values)) if np.isfinite(values).any() else -1
 
 
 def sentences(gaps: Sequence[DomainGap]) -> Iterator[str]:
@@ -181,7 +200,7 @@ def _where_domains_part(gap: DomainGap) -> str:
     if not len(apart):
         return f"{text} are in no layer farther apart than chance."
     value = gap.series.value
-    layer = int(np.nanargmax(value))
+    layer = _largest(value)
     return (
         f"{text} are farthest apart in layer {layer} ({kind(gap.structure.called[layer])}; "
         f"MMD\N{SUPERSCRIPT TWO} {number(float(value[layer]))} times the variance within a domain), and "

@@ -43,8 +43,10 @@ def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
             "verdicts",
             "What the intervals allow to say",
             "Number of layers. Not told from two seeds: the interval reaches up to that of two seeds of "
-            "one model. Not told from chance: it reaches down to the 95 % point of permuted images, or "
-            "there is none. Between: neither. Undecided: both, or there are not two seeds. What cannot "
+            "one model, and the value is beyond chance. Not told from chance: the p-value of permuted "
+            "images (whole sequences where they come in such), corrected over the layers, is above 0.05. "
+            "Between: neither. Undecided: beyond chance, but there are not two seeds or too few "
+            "sequences for an interval. What cannot "
             "be told apart may still differ: more images tell more. Calibrated: the mean place of the "
             "debiased CKA between the mean of permuted images (0) and two seeds (1).",
             pd.DataFrame(rows).set_index(["probe images", "size", "pair"]),
@@ -64,8 +66,9 @@ def _against_references(group: Sequence[Comparison]) -> str:
     pair = group[0]
     text = (
         f"Judged layer by layer, {named(group).rstrip(',')} ({pair.probe} images at "
-        f"{pair.size}x{pair.size}): the interval lies above the 95 % point of permuted images in "
-        f"{listed(int(one.above_chance.sum()) for one in series)} of {valued} layers"
+        f"{pair.size}x{pair.size}): beyond the chance of permuted images or sequences, "
+        f"corrected over the layers, in {listed(int(one.significant.sum()) for one in series)} of "
+        f"{valued} layers"
     )
     if any(one.ceiling is None for one in series):
         return (
