@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -59,10 +60,24 @@ def test_the_two_set_up_commands_are_make_targets():
         assert f"\n{target}:" in makefile
 
 
-def test_the_python_example_prints_what_it_says(capsys):
-    [code] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out.strip() == code.rpartition("# ")[2].strip()
+def test_the_python_examples_run(tmp_path, monkeypatch, capsys):
+    similarity, difference = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    exec(compile(similarity, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == similarity.rpartition("# ")[2].strip()
+    monkeypatch.chdir(tmp_path)
+    boxes = [{"image_id": n, "category_id": 1, "bbox": [5, 5, 20, 20]} for n in range(12)]
+    found = [{**box, "score": 0.9} for box in boxes]
+    truth = {
+        "images": [
+            {"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in range(12)
+        ],
+        "categories": [{"id": 1, "name": "car"}],
+        "annotations": [{**box, "id": n, "area": 400} for n, box in enumerate(boxes, 1)],
+    }
+    for name, content in (("a", found[:6]), ("b", found), ("truth", truth)):
+        Path(f"{name}.json").write_text(json.dumps(content))
+    exec(compile(difference, "README.md", "exec"), {})
+    assert "B is better than A by" in capsys.readouterr().out
 
 
 def test_every_file_it_links_to_is_there():

@@ -14,8 +14,6 @@ from yolo_synth.analysis.activations.statistics import (
     agreement,
     average_layers,
     layer_table,
-    mean_by_part,
-    similarity_table,
     summarise,
 )
 
@@ -92,28 +90,6 @@ def test_tables_3_and_4_average_layers_whatever_their_size():
     }
     with pytest.raises(ValueError, match="1 kinds for 2 layers"):
         layer_table([Summary(1, 2, 3, -4, 5)] * 2, ["yolo"])
-
-
-def test_table_5():
-    values = torch.tensor([1.0, 0.5, torch.nan, 0.2], dtype=torch.float64)
-    means = mean_by_part(values, {"backbone": range(2), "head": range(2, 4)})
-
-    assert means.to_dict() == pytest.approx({"all": 1.7 / 3, "backbone": 0.75, "head": 0.2})
-    with pytest.raises(ValueError, match="layers are 0 to 3"):
-        mean_by_part(values, {"head": range(2, 5)})
-    with pytest.raises(ValueError, match="diagonal"):
-        mean_by_part(values.view(2, 2), {})
-
-
-def test_similarity_table():
-    columns = [torch.tensor([float(i), i + 0.5]) for i in range(7)]
-    table = similarity_table(*columns, kinds=["convolutional", "shortcut"])
-
-    names = ["layer", "kind", "biased", "debiased", "low", "high", "null_mean", "null_high", "p"]
-    assert table.columns.tolist() == names
-    assert table.iloc[1].tolist() == [1, "shortcut", 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5]
-    with pytest.raises(ValueError, match="one value a layer"):
-        similarity_table(*columns[:6], torch.zeros(3))
 
 
 def test_agreement_turns_distances_round():

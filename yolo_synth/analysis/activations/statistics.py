@@ -8,7 +8,7 @@ median a second one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -174,75 +174,6 @@ def layer_table(summaries: Sequence[Summary], kinds: Sequence[str] | None = None
 def average_layers(table: pd.DataFrame) -> pd.Series:
     """Average a `layer_table` over its layers, each layer counting the same: Tables 3 and 4."""
     return table[list(Summary._fields)].mean()
-
-
-def similarity_table(
-    biased: Tensor,
-    debiased: Tensor,
-    low: Tensor,
-    high: Tensor,
-    null_mean: Tensor,
-    null_high: Tensor,
-    p: Tensor,
-    kinds: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    """Put the similarities of two networks' layers into a table, layer i against layer i.
-
-    Args:
-        biased: CKA [l].
-        debiased: Debiased CKA [l].
-        low: Lower ends of its intervals [l].
-        high: Upper ends [l].
-        null_mean: Means of the permutation null of the debiased value [l].
-        null_high: Its 95 % quantiles [l].
-        p: P-values corrected over the layers [l].
-        kinds: What each layer is; None leaves the column out.
-
-    Returns:
-        One row a layer: layer, kind, biased, debiased, low, high, null_mean, null_high, p.
-
-    Raises:
-        ValueError: If lengths differ.
-    """
-    columns = {
-        "biased": biased,
-        "debiased": debiased,
-        "low": low,
-        "high": high,
-        "null_mean": null_mean,
-        "null_high": null_high,
-        "p": p,
-    }
-    shapes = {name: tuple(values.shape) for name, values in columns.items()}
-    if len(set(shapes.values())) > 1 or biased.ndim != 1:
-        raise ValueError(f"the columns want one value a layer, not {shapes}")
-    table = pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()})
-    return _with_layers(table, kinds)
-
-
-def mean_by_part(values: Tensor, parts: Mapping[str, range]) -> pd.Series:
-    """Average a similarity over parts of the network: Table 5.
-
-    Args:
-        values: One similarity a layer [l], layer i against layer i.
-        parts: Layers of each part, such as {"backbone": range(75), "head": range(75, 107)}.
-
-    Returns:
-        Means "all" and one a part. Constant layers, which have NaN, are left out.
-
-    Raises:
-        ValueError: If values is no vector or a part has layers that it does not.
-    """
-    if values.ndim != 1:
-        raise ValueError(
-            f"means want one value a layer, not {list(values.shape)}: take the diagonal"
-        )
-    means = {"all": float(values.nanmean())}
-    for name, layers in parts.items():
-        if not layers or min(layers) < 0 or max(layers) >= len(values):
-            raise ValueError(f"part {name} is {layers}, but the layers are 0 to {len(values) - 1}")
-        means[name] = float(values[list(layers)].nanmean())
-    return pd.Series(means)
 
 
 def agreement(table: pd.DataFrame, distances: Sequence[str] = ()) -> pd.DataFrame:
