@@ -20,7 +20,7 @@ from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.similarity.centring import between_groups, count_groups, numbered
 from yolo_synth.analysis.similarity.cka import cka, deconfound
 from yolo_synth.analysis.similarity.jackknife import influence, jackknife, residual_p
-from yolo_synth.analysis.similarity.measures import mutual_neighbours, procrustes_angle
+from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.analysis.similarity.permutation import PermutationTest, permutation_test
 from yolo_synth.analysis.similarity.series import LayerSeries, Values
 from yolo_synth.probe import Grams, Label, Subject, probe_label
@@ -42,9 +42,6 @@ MATCH_DRAWS: Final = 200
 ROUNDING_IMAGES: Final = 16
 """Images on which the error of a lower precision is measured."""
 
-NEIGHBOURS: Final = 10
-"""Nearest neighbours of an image that the second opinion looks at."""
-
 FORMAT: Final = 3
 """Of what a kept comparison means: raise it whenever a number in it becomes another one."""
 
@@ -54,8 +51,7 @@ DEBIASED: Final = "debiased CKA"
 COLUMNS: Final = {
     "debiased": ("cka_debiased", ""),
     "partial": ("cka_partial", "partial_"),
-    "angle": ("angle", "angle_"),
-    "neighbours": ("neighbours", "neighbours_"),
+    **{name: (name, f"{name}_") for name in MEASURES},
     "match": ("match", "match_"),
 }
 """What is known of corresponding layers: in tables and files, the value's name and what its bounds'
@@ -78,9 +74,10 @@ class Comparison:
             images of one sequence or ride are left out, and each of those weighs the same.
         series: Of layer i against layer i. `debiased`, the diagonal; `partial`, the same with what
             both started from regressed out, NaN in layers that did not change, absent where the two
-            have no common start. As a second opinion `angle`, the angular Procrustes distance in
-            radians, `neighbours`, the share of an image's nearest neighbours that both have in
-            common, and `match`, the second network's layer that is most like each of the first.
+            have no common start. As a second opinion those of `MEASURES`, as `angle`, the angular
+            Procrustes distance in radians, and `neighbours`, the share of an image's nearest
+            neighbours that both have in common; and `match`, the second network's layer that is most
+            like each of the first.
         split: The part of the data set that the images are from.
         precision: Of the layers' outputs and products.
         error: Mean and largest error of all cells by that precision, measured on a few of the
@@ -297,9 +294,8 @@ def _second_opinion(
     match, p = permutation_test(
         between_groups(a, groups), between_groups(b, groups), MATCH_DRAWS
     ).best_match()
-    neighbours = min(NEIGHBOURS, a.shape[-1] - 1)
-    yield "angle", LayerSeries(procrustes_angle(a, b).numpy())
-    yield "neighbours", LayerSeries(mutual_neighbours(a, b, neighbours).numpy())
+    for name, measure in MEASURES.items():
+        yield name, LayerSeries(measure(a, b).numpy())
     yield "match", LayerSeries(match.double().where(match >= 0, torch.nan).numpy(), p=p.numpy())
 
 

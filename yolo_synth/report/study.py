@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.comparison import (
     DRAWS,
     FORMAT,
@@ -145,7 +146,8 @@ class Study:
     def _place(self, couple: Couple, probe: Probe) -> Kept:
         first, second, start = couple
         name = pair_name(first.label, second.label, probe.domain, probe.size)
-        about = start.weights if start else "", str(_has_opinion(couple, probe.size))
+        opinion = MEASURES if _has_opinion(couple, probe.size) else ()
+        about = start.weights if start else "", " ".join(opinion)
         return self.kept(name, probe, (first, second), *about)
 
     def _unpacked(self, couple: Couple, probe: Probe, arrays: dict[str, Any]) -> Comparison:

@@ -9,11 +9,20 @@ of one network alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Final
+
 import torch
 from torch import Tensor
 
 from yolo_synth.analysis.similarity.centring import ROUNDING, center, checked, inner
 from yolo_synth.analysis.similarity.distances import squared_distances
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+"""Gram matrices [..., n, n] of two stacks of layers → a value a layer [...]."""
+
+NEIGHBOURS: Final = 10
+"""Nearest neighbours of an image that the second opinion looks at, where there are as many."""
 
 FLOAT32_NOISE = 1e-6
 """Directions with less than this fraction of the largest one's variance are float32's rounding: canonical
@@ -233,3 +242,10 @@ def _singular_values(matrices: Tensor) -> Tensor:
     finite = matrices.isfinite().all(-1).all(-1)[..., None]
     values: Tensor = torch.linalg.svdvals(matrices.where(finite[..., None], 0.0))
     return values.where(finite, torch.nan)
+
+
+MEASURES: Final[Mapping[str, Measure]] = {
+    "angle": procrustes_angle,
+    "neighbours": lambda a, b: mutual_neighbours(a, b, min(NEIGHBOURS, a.shape[-1] - 1)),
+}
+"""What is asked as a second opinion, under the names that tables and files have."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from yolo_synth.analysis.activations.statistics import agreement
+from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.comparison import Comparison
 from yolo_synth.report.pairs import main_pairs
 from yolo_synth.report.panel import Panel, Table
@@ -22,7 +23,7 @@ def compute(study: Study) -> list[Comparison]:
 
 
 def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
-    """Yield what angular Procrustes and nearest neighbours say beside CKA."""
+    """Yield what the other measures say beside CKA."""
     rows = [
         {
             "probe images": pair.probe,
@@ -30,7 +31,7 @@ def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
             "pair": pair.name,
             **{
                 f"{measure}, {part}": pair.series[measure].means(pair.structure.parts)[part]
-                for measure in ("angle", "neighbours")
+                for measure in MEASURES
                 for part in pair.structure.parts
             },
             **opinions(pair),
