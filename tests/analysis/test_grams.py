@@ -15,9 +15,12 @@ from torch import nn
 
 from yolo_synth.analysis.activations import collecting
 from yolo_synth.analysis.activations import grams as grams_module
+from yolo_synth.analysis.activations.breadth_first import Piece
+from yolo_synth.analysis.activations.collecting import Layers, collect
 from yolo_synth.analysis.activations.grams import Gram, load_grams
 from yolo_synth.analysis.activations.policy import PROCESSOR
 from yolo_synth.analysis.activations.run import gram_matrices
+from yolo_synth.analysis.similarity.cka import cka
 from yolo_synth.networks.yolov3.network import YOLOv3
 
 
@@ -148,3 +151,53 @@ def test_two_processes_give_what_one_gives(tmp_path):
     assert ((first - alone).abs() / scale).max() < 1e-6
     assert torch.equal(first, second)
     assert torch.equal(load_grams(tmp_path / "grams")[0], first)
+
+
+@pytest.mark.parametrize("rms", [1e-30, 1e-22, 1e-12, 1.0, 1e10, 1e15])
+@pytest.mark.parametrize("columns", [48, 0])
+def test_features_of_any_scale_have_the_same_similarity(rms, columns):
+    generator = torch.Generator().manual_seed(0)
+    shared = torch.randn(60, 2, 3000, generator=generator, dtype=torch.float64)
+    x, y = (shared[:, i] + shared[:, :1].sum(1) for i in (0, 1))
+    policy = replace(PROCESSOR, slice_bytes=60 * 4 * 700, block_images=columns)
+    grams, expected = [], []
+    for values, scale in ((x, rms), (y, 1.0)):
+        features = (values * scale).float()
+        gram = Gram(60, "layer", policy=policy)
+        gram.add(features[:, :1000].split(16))
+        gram.add([features[:, 1000:]])
+        grams.append(gram.matrix()[None])
+        expected.append(features.double() @ features.double().T)
+    relative = (grams[0][0] - expected[0]).norm() / expected[0].norm()
+    assert relative < 1e-6
+    for debiased in (False, True):
+        exact = cka(expected[0][None], expected[1][None], debiased)
+        assert (cka(*grams, debiased) - exact).abs() < 1e-6
+
+
+def test_small_features_among_normal_ones_and_zeros_stay_what_they_are():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(10, 300, generator=generator)
+    x[:, 100:200] *= 1e-25
+    x[:, 200:] = 0
+    for columns in (48, 0):
+        gram = Gram(10, "layer", policy=replace(PROCESSOR, block_images=columns))
+        for part in x.split(100, 1):
+            gram.add([part])
+        assert torch.allclose(gram.matrix(), x.double() @ x.double().T, rtol=1e-5, atol=1e-5)
+
+
+def test_a_layer_too_small_for_the_fastest_way_is_computed_anew():
+    """Where all matrices are looked at together, after the last layer, as on a CUDA device."""
+    x = torch.randn(2, 6, 50, generator=torch.Generator().manual_seed(0))
+    x[1] *= 1e-25
+    pieces = [Piece(layer, [x[layer]]) for layer in range(2)]
+    result, done = torch.empty(2, 6, 6, dtype=torch.float64), set()
+    late = replace(PROCESSOR, at_the_end=True, block_images=0)
+    for policy, complete in ((late, False), (PROCESSOR, True)):
+        layers = Layers(["a", "b"], [50, 50], [(0, ())] * 2, iter(pieces), policy)
+        found = collect(layers, result, done, lambda _: None, lambda _: None, None)
+        assert found is complete
+    expected = x.double() @ x.double().mT
+    error = (result - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+    assert error.max() < 1e-6

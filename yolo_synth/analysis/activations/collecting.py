@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from yolo_synth.analysis.activations.breadth_first import Piece
-from yolo_synth.analysis.activations.grams import Gram, completed
+from yolo_synth.analysis.activations.grams import LEAST, Gram, completed
 from yolo_synth.analysis.activations.policy import Policy
 
 
@@ -53,8 +53,8 @@ def collect(
         group: As in `gram_matrices`.
 
     Returns:
-        Whether all is there. If not, an activation was not finite, and a run with a policy that looks
-        after each piece says where.
+        Whether all is there. If not, an activation was not finite, or all of a layer's so small that
+        products underflow: a run with a policy that looks after each piece says where, or scales them.
 
     Raises:
         ValueError: If an activation is not finite, where the policy looks after each piece.
@@ -86,7 +86,8 @@ def collect(
         progress(sum(features) / sum(layers.features))
     if sums:
         matrices = completed(torch.stack([gram.sums for gram in sums.values()])).cpu()
-        if not matrices.sum().isfinite():
+        largest = matrices.diagonal(dim1=-2, dim2=-1).amax(-1)
+        if not matrices.sum().isfinite() or (largest < LEAST).any():
             return False
         result[list(sums)] = matrices
     for layer in sorted(set(range(len(result))) - done):

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
+from math import frexp
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -20,6 +21,9 @@ from yolo_synth.analysis.activations.policy import PROCESSOR, Policy
 BATCH_FEATURES: Final = 8192
 """Features whose products a device adds up before float64 does, about."""
 
+LEAST: Final = 2.0**-64
+"""Sums of squares from which on no float32 product that counts is too small for float32."""
+
 
 class Gram:
     """The Gram matrix X X^T of n images, summed over pieces of their features.
@@ -31,6 +35,9 @@ class Gram:
     from it in float64. Features that hardly differ between images would otherwise lose to rounding
     what centring leaves of them. The differences stand in rows 1 to n-1 of a matrix D, the first
     image itself in row 0, and K = T (D D^T) T^T with T the identity plus ones in the first column.
+
+    Small features are scaled by a power of two before they are multiplied, or their products would
+    underflow; with a policy that looks at the end, `collect` finds such a layer.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Gram:
         self._group = group
         self._turn = 0
         self._policy = PROCESSOR if policy is None else policy
+        self._at_the_end = self._policy.at_the_end and group is None
         self._device = device
         self._sums: Tensor | None = None
 
@@ -92,7 +100,7 @@ class Gram:
                 self._multiply(part)
             elif gathered := self._gathered(torch.cat(part), self._group):
                 self._multiply(gathered)
-        if not self._policy.at_the_end and not self.sums.sum().isfinite():
+        if not self._at_the_end and not self.sums.sum().isfinite():
             every = (row for chunk in rows for row in chunk)
             bad = [i for i, row in zip(mine, every, strict=True) if not row.isfinite().all()]
             raise ValueError(
@@ -112,27 +120,28 @@ class Gram:
             for target, row in zip(torch.split(differences, sizes), rows, strict=True):
                 torch.sub(row, first, out=target)
         differences[:1] = first
-        if not self._policy.block_images:
-            self._multiply_in_batches(differences)
+        products = self._products(differences)
+        if not self._at_the_end and _largest(products) < LEAST:
+            differences, exponent = scaled(differences)
+            products = [
+                product.double().mul_(2.0 ** (2 * exponent))
+                for product in self._products(differences)
+            ]
+        step = self._policy.block_images
+        if not step and self._sums is None:
+            self._sums = products[0]
             return
-        for start in range(0, self.images, self._policy.block_images):
-            block = slice(start, start + self._policy.block_images)
-            self.sums[start:, block] += differences[start:] @ differences[block].T
+        for number, product in enumerate(products):
+            start = number * step
+            self.sums[start:, start : start + product.shape[1]] += product
 
-    def _multiply_in_batches(self, differences: Tensor) -> None:
-        """Add D D^T of many features: products of as many batches of them in one launch."""
-        images, features = differences.shape
-        fewest = max(1, features // max(BATCH_FEATURES, 4 * images))
-        even = (parts for parts in range(fewest, 2 * fewest) if features % parts == 0)
-        parts = next(even, fewest)
-        width = features // parts
-        batches = differences[:, : parts * width] if parts * width < features else differences
-        batches = batches.view(images, parts, width).transpose(0, 1)
-        sums = torch.bmm(batches, batches.mT).sum(0, dtype=torch.float64)
-        if parts * width < features:
-            rest = differences[:, parts * width :]
-            sums += rest @ rest.T
-        self._sums = sums if self._sums is None else self._sums.add_(sums)
+    def _products(self, differences: Tensor) -> list[Tensor]:
+        """Return D D^T in blocks of columns, each from the diagonal down."""
+        step = self._policy.block_images
+        if not step:
+            return [_in_batches(differences)]
+        starts = range(0, self.images, step)
+        return [differences[start:] @ differences[start : start + step].T for start in starts]
 
     def _gathered(self, rows: Tensor, group: dist.ProcessGroup) -> list[Tensor]:
         """Send features to the process whose turn it is; it returns those of all images."""
@@ -150,6 +159,37 @@ class Gram:
             dist.all_reduce(self.sums, group=self._group)
             self._group = None
         return completed(self.sums.cpu())
+
+
+def _in_batches(differences: Tensor) -> Tensor:
+    """Return D D^T of many features, float64: products of as many batches of them in one launch."""
+    images, features = differences.shape
+    fewest = max(1, features // max(BATCH_FEATURES, 4 * images))
+    even = (parts for parts in range(fewest, 2 * fewest) if features % parts == 0)
+    parts = next(even, fewest)
+    width = features // parts
+    batches = differences[:, : parts * width] if parts * width < features else differences
+    batches = batches.view(images, parts, width).transpose(0, 1)
+    sums = torch.bmm(batches, batches.mT).sum(0, dtype=torch.float64)
+    if parts * width < features:
+        rest = differences[:, parts * width :]
+        sums += rest @ rest.T
+    return sums
+
+
+def _largest(products: Sequence[Tensor]) -> float:
+    """Return the largest sum of squares of D D^T in blocks; NaN if one is."""
+    return float(torch.stack([product.diagonal().amax() for product in products]).amax())
+
+
+def scaled(values: Tensor) -> tuple[Tensor, int]:
+    """Divide by the power of two that brings the largest magnitude to about one, if it is small.
+
+    That costs no digit. Returns the values and the power's exponent; all zeros stay as they are.
+    """
+    largest = float(values.abs().amax()) if values.numel() else 0.0
+    exponent = max(frexp(largest)[1], -126) if largest else 0
+    return values * 2.0**-exponent, exponent
 
 
 def completed(sums: Tensor) -> Tensor:
