@@ -39,12 +39,15 @@ class AveragePrecision(Metric):
     hits: list[Tensor]
     objects: Tensor
 
-    def __init__(self, num_classes: int = len(CLASSES)) -> None:
-        """Begin with nothing seen of so many classes."""
+    def __init__(self, classes: Sequence[str] = CLASSES) -> None:
+        """Begin with nothing seen of classes of these names."""
         super().__init__()
+        self.classes = tuple(classes)
         for state in ("scores", "labels", "images", "hits"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
-        self.add_state("objects", default=torch.zeros(num_classes).long(), dist_reduce_fx="sum")
+        self.add_state(
+            "objects", default=torch.zeros(len(self.classes)).long(), dist_reduce_fx="sum"
+        )
         self.seen = 0
 
     def update(self, found: Sequence[Detection], targets: Sequence[Target]) -> None:
@@ -98,7 +101,7 @@ class AveragePrecision(Metric):
             for label in np.flatnonzero(objects).tolist()
         }
         means = np.mean(list(values.values()), axis=0)
-        each = {f"map50_{_class_name(label)}": float(ap[0]) for label, ap in values.items()}
+        each = {f"map50_{self.classes[label]}": float(ap[0]) for label, ap in values.items()}
         return {"map50": float(means[0]), "map": float(means.mean()), **each}
 
 
@@ -119,7 +122,3 @@ def _place() -> tuple[int, int]:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return 0, 1
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
-
-
-def _class_name(label: int) -> str:
-    return CLASSES[label] if label < len(CLASSES) else str(label)

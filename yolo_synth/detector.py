@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.boxes import Detection, Target
 from yolo_synth.capturing import CapturedLosses
-from yolo_synth.labels import CLASSES
+from yolo_synth.labels import CLASSES, names_of
 from yolo_synth.networks.contract import Network
 from yolo_synth.networks.yolov3 import YOLOv3
 
@@ -33,6 +33,7 @@ class Detector(LightningModule):
     def __init__(
         self,
         num_classes: int = len(CLASSES),
+        classes: list[str] | None = None,
         width: float = 1.0,
         backbone: str | None = None,
         weights: str | None = None,
@@ -48,7 +49,9 @@ class Detector(LightningModule):
         """Build the network and load what it starts from.
 
         Args:
-            num_classes: How many classes it tells apart.
+            num_classes: How many classes it tells apart; training takes as many as the data have.
+            classes: Their names; training takes the data's. None: the paper's five, and from then on
+                digits.
             width: Factor on the channels of YOLOv3's layers; 0.125 trains on a laptop.
             backbone: File that the backbone starts from, as the network takes it. YOLOv3's layers 0-74:
                 Darknet's `darknet53.conv.74` or any other file of its YOLOv3, a darknet53 of timm
@@ -101,8 +104,9 @@ class Detector(LightningModule):
             self.pretrained_layers = range(self.network.load_backbone(backbone))
         if weights is not None:
             self.pretrained_layers = range(_load_weights(self.network, Path(weights)))
-        self.val_map = AveragePrecision(num_classes)
-        self.test_map = AveragePrecision(num_classes)
+        self.classes = names_of(num_classes, classes)
+        self.val_map = AveragePrecision(self.classes)
+        self.test_map = AveragePrecision(self.classes)
         if compiled:
             self.network.compile()
         self._captured = CapturedLosses(self.network) if captured else None

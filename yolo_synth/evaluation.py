@@ -6,21 +6,26 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from yolo_synth.analysis.figures.training import training_curves
 from yolo_synth.average_precision import AveragePrecision
+from yolo_synth.boxes import Detection, Target
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module, read_data
 from yolo_synth.devices import fastest
 from yolo_synth.files import Kept, digest, write_whole
+from yolo_synth.labels import CLASSES
 from yolo_synth.runs import BEST, METRICS, Run, find_runs, test_domains
 
 log = logging.getLogger(__name__)
+
+Boxes = TypeVar("Boxes", Detection, Target)
 
 FORMAT: Final = 2
 """Of kept scores; to be raised whenever a score comes to mean something else."""
@@ -65,9 +70,13 @@ def evaluation_table(
     """Return a row per run and domain: model, seed, domain, map50, map and map50 of each class."""
     domains = domain_data(finished, data)
     pairs = [(run, domain) for run in finished for domain in domains]
+    of_runs = {domain for run in finished for domain in run.test_domains}
     images = _TestImages(batch_size)
     rows = []
     for run, domain in tqdm(pairs, desc="evaluate", unit="test", leave=False):
+        if domain in of_runs and not images.suit(run, domains[domain]):
+            log.warning("%s has no class of the %s test images: left out", run.name, domain)
+            continue
         scores = _scores(run, domain, domains[domain], images)
         rows.append({"model": run.model, "seed": run.seed, "domain": domain, **scores})
     return pd.DataFrame(rows)
@@ -129,11 +138,20 @@ class _TestImages:
             self._modules[key] = module
         return self._modules[key]
 
+    def suit(self, run: Run, data: Config) -> bool:
+        """Tell whether the images have a class that a run knows, as far as they are here."""
+        if not _is_here(data):
+            return True
+        return bool(set(run.classes) & set(self.module(data, run.image_size).classes))
+
     def digest(self, data: Config, size: int) -> str:
-        """Digest the pictures' files, boxes and labels."""
+        """Digest the pictures' files, boxes and labels, and what these are called."""
         key = _key(data, size)
         if key not in self._digests:
-            self._digests[key] = self.module(data, size).dataset("test").digest()
+            module = self.module(data, size)
+            images = module.dataset("test").digest()
+            five = module.classes == CLASSES
+            self._digests[key] = images if five else digest(images, *module.classes)
         return self._digests[key]
 
 
@@ -166,12 +184,54 @@ def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> dict[st
 
 @torch.inference_mode()
 def test_scores(run: Run, module: DetectionData) -> dict[str, float]:
-    """Return mAP of a run's best weights on the test images of a data module that is set up."""
+    """Return mAP of a run's best weights on the test images of a data module that is set up.
+
+    Classes are matched by name; those that only one side has do not count, and that is said.
+
+    Raises:
+        ValueError: If they have none in common.
+    """
+    classes = tuple(name for name in run.classes if name in module.classes)
+    if not classes:
+        raise ValueError(
+            f"{module.title} images have the classes {', '.join(module.classes)}, and {run.name} knows "
+            f"{', '.join(run.classes)}: say by labels in the data file which is which"
+        )
+    _say_what_differs(run, module)
     device = fastest()
     network = run.network().to(memory_format=torch.channels_last).to(device)
     model = run.config["model"]
-    metric = AveragePrecision(network.num_classes)
+    metric = AveragePrecision(classes)
     for images, targets in module.test_dataloader():
         found = network.detect(images.to(device).float() / 255, model["confidence"], model["iou"])
-        metric.update(found, targets)
+        metric.update(
+            [_of_classes(one, run.classes, classes) for one in found],
+            [_of_classes(one, module.classes, classes) for one in targets],
+        )
     return metric.compute()
+
+
+def _say_what_differs(run: Run, module: DetectionData) -> None:
+    unknown = [name for name in module.classes if name not in run.classes]
+    absent = [name for name in run.classes if name not in module.classes]
+    if unknown:
+        log.warning(
+            "%s does not know %s of the %s images: they do not count",
+            *(run.name, ", ".join(unknown), module.title),
+        )
+    if absent:
+        log.warning(
+            "%s images have no %s, which %s knows: what it finds of them does not count",
+            *(module.title, ", ".join(absent), run.name),
+        )
+
+
+def _of_classes(image: Boxes, names: Sequence[str], classes: Sequence[str]) -> Boxes:
+    """Return an image's boxes of some classes, labelled by these; all if the names are the same."""
+    if tuple(names) == tuple(classes):
+        return image
+    index = [classes.index(name) if name in classes else -1 for name in names]
+    labels = torch.tensor(index, device=image["labels"].device)[image["labels"]]
+    stay = labels >= 0
+    numbered = {**cast(dict[str, Tensor], image), "labels": labels}
+    return cast(Boxes, {key: values[stay] for key, values in numbered.items()})

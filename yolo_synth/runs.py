@@ -26,6 +26,7 @@ from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config as Config
 from yolo_synth.data.source import data_module, default_domain, read_yaml
 from yolo_synth.detector import load_checkpoint
+from yolo_synth.labels import names_of
 from yolo_synth.networks.contract import Network, build_network
 from yolo_synth.networks.yolov3 import YOLOv3
 
@@ -161,6 +162,12 @@ class Run:
     def image_size(self) -> int:
         """Side of the network input that it was trained at, in pixels."""
         return int(self.config["data"]["init_args"]["image_size"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that its network tells apart."""
+        model = self.config["model"]
+        return names_of(model["num_classes"], model.get("classes"))
 
     @cached_property
     def summary(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_images_and_boxes_of_all_files_make_one_table(root, caplog):
     assert table.loc[[0, 1], "timeofday"].tolist() == ["night", ""]
     assert set(table["width"]) == {64}
     assert set(table["height"]) == {36}
-    split = read_with_splits(root, labels=LABELS).groupby("image")["split"].first()
+    split = read_with_splits(root, labels=LABELS).table.groupby("image")["split"].first()
     assert split.to_dict() == {a: "train", b: "train", val: "valid"}
 
 
@@ -82,7 +82,7 @@ def test_one_file_for_all_and_sizes_from_the_images(root):
     (root / "all.json").write_text(json.dumps(only))
     table = read_coco(root, "all.json", "train2017/town", LABELS)
     assert table[["width", "height"]].to_numpy().tolist() == [[64, 36]]
-    assert set(read_with_splits(root, "all.json", "train2017/town", LABELS)["split"]) == {""}
+    assert set(read_with_splits(root, "all.json", "train2017/town", LABELS).table["split"]) == {""}
     data = COCO(root, annotations="all.json", images="train2017/town", labels=LABELS)
     with pytest.raises(ValueError, match="the images here are in none of them; use split_by image"):
         data.names("train")
@@ -108,7 +108,7 @@ def test_the_data_module_splits_by_file_and_groups_by_path(root):
     ("labels", "message"),
     [
         (
-            {},
+            {"car": "car"},
             "has boxes of 'pedestrian', 'dog', of which data.labels says nothing: .*'car', 'pedes",
         ),
         ({**LABELS, "dog": "animal"}, "'dog' cannot be 'animal'; the classes are person, cycle"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from yolo_synth.boxes import Detection, Target
 from yolo_synth.files import write_whole
-from yolo_synth.labels import CLASS_COLOURS, CLASSES
+from yolo_synth.labels import CLASSES, class_colours
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Pictures(Callback):
         images, targets = batch[0][: self.images], batch[1][: self.images]
         with torch.inference_mode():
             found = pl_module.detect(images)  # type: ignore[operator]  # a Detector
-        figure = boxes_figure(images, targets, found, self.confidence)
+        figure = boxes_figure(images, targets, found, self.confidence, pl_module.classes)  # type: ignore[arg-type]
         path = Path(trainer.default_root_dir) / "pictures" / f"epoch_{trainer.current_epoch:03}.png"
         try:
             write_whole(path, lambda file: figure.savefig(file, dpi=100, format="png"))
@@ -71,7 +72,11 @@ class Pictures(Callback):
 
 
 def boxes_figure(
-    images: Tensor, targets: list[Target], found: list[Detection], confidence: float
+    images: Tensor,
+    targets: list[Target],
+    found: list[Detection],
+    confidence: float,
+    classes: Sequence[str] = CLASSES,
 ) -> Figure:
     """Draw each image twice, above with its true boxes, below with those that score above `confidence`.
 
@@ -80,34 +85,36 @@ def boxes_figure(
         targets: What is there.
         found: What was detected.
         confidence: Least score of a detection that is drawn.
+        classes: Names of the classes.
     """
     columns = len(images)
+    colours = class_colours(len(classes))
     figure = Figure(figsize=(3.2 * columns, 6.8), layout="constrained")
     axes = figure.subplots(2, columns, squeeze=False)
     for column, (image, target, detection) in enumerate(zip(images, targets, found, strict=True)):
         for row in axes[:, column]:
             row.imshow(image.permute(1, 2, 0).float().cpu().numpy())
             row.set_axis_off()
-        names = [CLASSES[label] for label in target["labels"].tolist()]
-        _draw(axes[0, column], target["boxes"], target["labels"], names)
+        names = [classes[label] for label in target["labels"].tolist()]
+        _draw(axes[0, column], target["boxes"], target["labels"], names, colours)
         sure = detection["scores"] > confidence
         labels = detection["labels"][sure]
         named = [
-            f"{CLASSES[label]} {score:.2f}"
+            f"{classes[label]} {score:.2f}"
             for label, score in zip(
                 labels.tolist(), detection["scores"][sure].tolist(), strict=True
             )
         ]
-        _draw(axes[1, column], detection["boxes"][sure], labels, named)
+        _draw(axes[1, column], detection["boxes"][sure], labels, named, colours)
     axes[0, 0].set_title("true", loc="left")
     axes[1, 0].set_title(f"predicted, score above {confidence}", loc="left")
     return figure
 
 
-def _draw(axes: Axes, boxes: Tensor, labels: Tensor, names: list[str]) -> None:
+def _draw(axes: Axes, boxes: Tensor, labels: Tensor, names: list[str], colours: list[str]) -> None:
     for box, label, name in zip(boxes.tolist(), labels.tolist(), names, strict=True):
         x1, y1, x2, y2 = box
-        colour = CLASS_COLOURS[label % len(CLASS_COLOURS)]
+        colour = colours[label]
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.6))
         axes.text(
             x1, y1, name, fontsize=7, va="bottom", bbox={"fc": colour, "ec": "none", "pad": 0.8}

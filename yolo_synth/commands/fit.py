@@ -26,6 +26,7 @@ from yolo_synth.callbacks.record import RecordRun, SaveConfig, finish, loggers
 from yolo_synth.callbacks.similarity import Similarity
 from yolo_synth.claims import claimed
 from yolo_synth.commands import PROGRAM
+from yolo_synth.commands.classes import follow_the_data
 from yolo_synth.commands.overruled import overruled
 from yolo_synth.commands.predictions import write_predictions
 from yolo_synth.commands.resuming import run_of_before
@@ -137,6 +138,7 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Say where the run goes, and go on with a run that was cut off there."""
         config = self.config[self.subcommand]
+        follow_the_data(config, str(self.subcommand))
         model = runs.full_name(config.as_dict())
         self.folder = folder = Path(config.runs) / model / str(config.seed_everything)
         if self.subcommand != "fit":
@@ -204,7 +206,7 @@ class TrainingCLI(LightningCLI):
         batches = self.trainer.predict(**options) or []
         found = itertools.chain.from_iterable(batches)
         path = self.folder / "predictions.csv"
-        boxes = write_predictions(found, self.datamodule, path)
+        boxes = write_predictions(found, self.datamodule, self.model.classes, path)
         print(f"{boxes} boxes written to {path}")  # noqa: T201
 
     def _best(self, folder: Path) -> str:

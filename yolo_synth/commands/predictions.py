@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from yolo_synth.boxes import Detection, place
 from yolo_synth.data.module import DetectionData
-from yolo_synth.labels import CLASSES
 
 
-def write_predictions(found: Iterable[Detection], data: DetectionData, path: Path) -> int:
+def write_predictions(
+    found: Iterable[Detection], data: DetectionData, classes: Sequence[str], path: Path
+) -> int:
     """Write the detections in a data module's test images as CSV and return how many there are.
 
     The columns are image, label (its name), score, x1, y1, x2 and y2, the box in native pixels.
@@ -21,6 +22,7 @@ def write_predictions(found: Iterable[Detection], data: DetectionData, path: Pat
         found: The detections of each image, in the order of `data.names("test")`, boxes in pixels of
             the network input.
         data: The data module that served the images.
+        classes: Names of the network's classes.
         path: The file; its folder is made.
     """
     sizes = data.table.drop_duplicates("image").set_index("image")[["width", "height"]]
@@ -31,7 +33,7 @@ def write_predictions(found: Iterable[Detection], data: DetectionData, path: Pat
         boxes = placement.to_image(detection["boxes"].float().cpu())
         table = pd.DataFrame(boxes.numpy(), columns=["x1", "y1", "x2", "y2"])
         table.insert(0, "score", detection["scores"].float().cpu().numpy())
-        table.insert(0, "label", [CLASSES[label] for label in detection["labels"].tolist()])
+        table.insert(0, "label", [classes[label] for label in detection["labels"].tolist()])
         table.insert(0, "image", image)
         tables.append(table)
     rows = pd.concat(tables, ignore_index=True)

@@ -92,7 +92,7 @@ def read_bdd100k(root: str | Path, label_root: str | Path | None = None) -> pd.D
     files = _find(root, root if label_root is None else Path(label_root))
     listings = files.images + files.of_parts + files.of_images
     options = {"labels": BDD100K_LABELS}
-    return indexed(root, "bdd100k", listings, options, partial(_read, root, files))
+    return indexed(root, "bdd100k", listings, options, partial(_read, root, files)).table
 
 
 def bdd100k_frames(root: str | Path, label_root: str | Path | None = None) -> dict[str, str]:

@@ -36,12 +36,12 @@ from yolo_synth.data.listing import (
     list_file,
     paths_below,
 )
-from yolo_synth.data.mapped import MappedData
+from yolo_synth.data.mapped import Labels, MappedData
 from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.splits import PARTS
 from yolo_synth.data.table import box_table
 from yolo_synth.data.unused import unused_files
-from yolo_synth.labels import label_map
+from yolo_synth.labels import classes_of, label_map, told
 
 PART: Final = "{part}"
 """Stands for train, val, valid and test in the names of files and folders."""
@@ -71,7 +71,7 @@ def read_coco(
 ) -> pd.DataFrame:
     """Read images and boxes of a data set in COCO's format into one box table.
 
-    A box marked as a crowd (`iscrowd`) is of no common class: its category is called `car (crowd)`,
+    A box marked as a crowd (`iscrowd`) is of no class: its category is called `car (crowd)`,
     and it is counted with the boxes of other kinds. An image without annotations has no box. An image
     whose file is missing is left out; how many is in the log.
 
@@ -85,6 +85,7 @@ def read_coco(
             well. None looks in the root, `images`, `{part}`, `images/{part}` and the file's own folder;
             for that all folders below the root are listed at every start.
         labels: Category → one of `labels.CLASSES`, or None to leave it out (see `labels.label_map`).
+            Without it a set's own categories are its classes (see `labels.classes_of`).
 
     Returns:
         The box table (see `table`). An image is called by its path below the root. What an
@@ -96,7 +97,7 @@ def read_coco(
         ValueError: If a file is malformed, a category is neither a common one nor in `labels`, or a
             link leads out of `root`.
     """
-    return read_with_splits(root, annotations, images, labels).drop(columns="split")
+    return read_with_splits(root, annotations, images, labels).table.drop(columns="split")
 
 
 def read_with_splits(
@@ -104,7 +105,8 @@ def read_with_splits(
     annotations: str | None = None,
     images: str | None = None,
     labels: Mapping[str, str | None] | None = None,
-) -> pd.DataFrame:
+    classes: Sequence[str] | None = None,
+) -> Content:
     """Read what `read_coco` does, and in a column `split` which split each image's file is of.
 
     With one file for all it is "".
@@ -112,8 +114,9 @@ def read_with_splits(
     root, labels = Path(root), dict(labels or {})
     files = _find(root, annotations, images)
     listings = [*(list_file(file, root) for _, file in files.parts), *files.images]
-    options = {"annotations": annotations, "images": images, "labels": labels}
-    return indexed(root, "coco", listings, options, partial(_read, root, files, images, labels))
+    options = {"annotations": annotations, "images": images, "labels": labels, "classes": classes}
+    read = partial(_read, root, files, images, labels, classes)
+    return indexed(root, "coco", listings, options, read)
 
 
 def coco_entries(
@@ -168,7 +171,13 @@ def _find(root: Path, annotations: str | None, images: str | None) -> _Files:
     return _Files(parts, tuple(x for folder in folders for x in list_below(folder, root, IMAGES)))
 
 
-def _read(root: Path, files: _Files, images: str | None, labels: dict[str, str | None]) -> Content:
+def _read(
+    root: Path,
+    files: _Files,
+    images: str | None,
+    labels: dict[str, str | None],
+    classes: Sequence[str] | None,
+) -> Content:
     """Read what was found."""
     there = frozenset(paths_below(root, files.images))
     found: list[Found] = []
@@ -184,7 +193,8 @@ def _read(root: Path, files: _Files, images: str | None, labels: dict[str, str |
     boxes = pd.concat([one.boxes for one in found], ignore_index=True)
     declared = list(dict.fromkeys(name for one in found for name in one.categories))
     used = [name for name in boxes["category"].unique() if not name.endswith(CROWD)]
-    common = label_map(labels, declared, used, f"the COCO data in {root}")
+    own = classes_of(declared, labels, classes)
+    common = label_map(labels, declared, used, f"the COCO data in {root}", own)
     crowds = dict.fromkeys(f"{name}{CROWD}" for name in declared)
     table = box_table(entries, boxes, {**common, **crowds})
     splits = dict(zip(entries["image"], entries["split"], strict=True))
@@ -194,7 +204,7 @@ def _read(root: Path, files: _Files, images: str | None, labels: dict[str, str |
         f"{sum(one.absent for one in found)} entries have no image and are left out, "
         f"{len(_unlisted(there, entries['path']))} images in the same folders have no entry"
     )
-    return Content(table, summary)
+    return Content(table, f"{summary}{told(own)}", own)
 
 
 def _listed_twice(files: _Files, found: Sequence[Found]) -> list[str]:
@@ -304,9 +314,9 @@ class COCO(MappedData):
         self.annotations = annotations
         self.images = images
 
-    def read_files(self) -> pd.DataFrame:
+    def read_files(self, labels: Labels, classes: list[str] | None) -> Content:
         """Read the box table, with the split of each image's JSON file."""
-        return read_with_splits(self.root, self.annotations, self.images, self.labels)
+        return read_with_splits(self.root, self.annotations, self.images, labels, classes)
 
     def labelled(self) -> Mapping[str, str]:
         """Say which images the JSON files list."""

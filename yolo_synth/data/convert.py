@@ -18,7 +18,6 @@ from tqdm import tqdm
 from yolo_synth.data.headers import read_header
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import EDGES, kept
-from yolo_synth.labels import CLASSES
 
 Format = Literal["coco", "yolo"]
 Placing = Literal["link", "copy", "symlink"]
@@ -40,7 +39,7 @@ def write_converted(
     """Write a data set's splits in another format and return how many boxes they hold.
 
     Written are the images of the three splits and the boxes that no filter dropped, as one of
-    `labels.CLASSES`, cut off at the image's border as in training: `images/{train,val,test}/…`, and
+    its classes, cut off at the image's border as in training: `images/{train,val,test}/…`, and
     `annotations/instances_{train,val,test}.json` or `labels/{train,val,test}/….txt` and `data.yaml`.
     Weather, scene, time of day and group of an image stand in COCO's entries under these names.
 
@@ -68,12 +67,15 @@ def write_converted(
     _place(targets, placing)
     for part, images in splits.items():
         if to == "coco":
-            _write_coco(images, draft / f"annotations/instances_{part}.json")
+            _write_coco(images, data.classes, draft / f"annotations/instances_{part}.json")
         else:
             shown = [_as_shown(image, data.root) for image in images]
             _write_yolo(shown, draft / "labels" / part)
     if to == "yolo":
-        about = {**{part: f"images/{part}" for part in splits}, "names": dict(enumerate(CLASSES))}
+        about = {
+            **{part: f"images/{part}" for part in splits},
+            "names": dict(enumerate(data.classes)),
+        }
         (draft / "data.yaml").write_bytes(msgspec.yaml.encode(about))
     draft.rename(folder)
     return sum(len(image.labels) for images in splits.values() for image in images)
@@ -181,8 +183,8 @@ def _check_room(images: Sequence[tuple[Path, Path]]) -> None:
     log.info("%d images are copied, which takes %.1f GB", len(images), size / 1e9)
 
 
-def _write_coco(images: list[_Image], file: Path) -> None:
-    """Write a COCO file; ids count from 1, those of categories as `CLASSES` does."""
+def _write_coco(images: list[_Image], classes: Sequence[str], file: Path) -> None:
+    """Write a COCO file; ids count from 1, those of categories in the order of the classes."""
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, image in enumerate(images, 1):
@@ -193,7 +195,7 @@ def _write_coco(images: list[_Image], file: Path) -> None:
         for box, label in zip(boxes, image.labels.tolist(), strict=True):
             about = {"id": len(annotations) + 1, "image_id": image_id, "category_id": label + 1}
             annotations.append({**about, "bbox": box, "area": box[2] * box[3], "iscrowd": 0})
-    categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES, 1)]
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, 1)]
     content = {"images": entries, "annotations": annotations, "categories": categories}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(msgspec.json.encode(content))

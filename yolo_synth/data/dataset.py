@@ -29,7 +29,6 @@ from yolo_synth.data.images import (
     use_one_thread,
 )
 from yolo_synth.data.table import EDGES, kept
-from yolo_synth.labels import CLASSES
 
 Batch = tuple[Tensor, list[Target]]
 """Images, uint8 [B, 3, S, S], and a target for each."""
@@ -92,9 +91,9 @@ class ImageDataset(Dataset[Sample]):
         pictures = [self.picture(number) for number in (index, *others)]
         return self.augmentation.sample(pictures, self.size, generator)
 
-    def boxes_of_each_class(self) -> list[int]:
-        """Count the boxes of each of `labels.CLASSES`."""
-        counts: list[int] = np.bincount(self._labels, minlength=len(CLASSES)).tolist()
+    def boxes_of_each_class(self, classes: int) -> list[int]:
+        """Count the boxes of each of so many classes."""
+        counts: list[int] = np.bincount(self._labels, minlength=classes).tolist()
         return counts
 
     def digest(self) -> str:

@@ -86,7 +86,7 @@ def read_gtav(
     files = _find(root, root if label_root is None else Path(label_root))
     options = {"columns": columns, "labels": GTAV_LABELS}
     listings = [*files.images, *files.boxes]
-    return indexed(root, "gtav", listings, options, partial(_read, root, files, columns))
+    return indexed(root, "gtav", listings, options, partial(_read, root, files, columns)).table
 
 
 def gtav_box_files(root: str | Path, label_root: str | Path | None = None) -> dict[str, str]:

@@ -41,10 +41,17 @@ _REPEATING: Final = [name for name in COLUMNS if name not in ("instance", *EDGES
 
 
 class Content(NamedTuple):
-    """What a reader makes of its files: the box table, and a line for the log on what it saw."""
+    """What a reader makes of its files.
+
+    Attributes:
+        table: The box table.
+        summary: A line for the log on what it saw.
+        classes: Names of the data set's classes, which the table's labels count.
+    """
 
     table: pd.DataFrame
     summary: str
+    classes: tuple[str, ...] = labels.CLASSES
 
 
 def indexed(
@@ -53,7 +60,7 @@ def indexed(
     listings: Sequence[Listing],
     options: Mapping[str, object],
     read: partial[Content],
-) -> pd.DataFrame:
+) -> Content:
     """Return a data set's box table from its index, or read it and write the index.
 
     Args:
@@ -65,7 +72,7 @@ def indexed(
         read: Reads the files.
 
     Returns:
-        The box table. Its summary is logged in either case.
+        The box table and the classes. The summary is logged in either case.
     """
     made_from = {
         "files": _digest(*(listing.digest(root) for listing in listings)),
@@ -83,7 +90,7 @@ def indexed(
         _save(places, content, made_from)
     log.info("%s", content.summary)
     log_unused(root, listings)
-    return content.table
+    return content
 
 
 @cache
@@ -111,7 +118,7 @@ def _load(place: Path, made_from: Mapping[str, str]) -> Content | None:
         record = json.loads(file.schema_arrow.metadata[_KEY])
         if record["made_from"] != made_from:
             return None
-        return Content(file.read().to_pandas(), record["summary"])
+        return Content(file.read().to_pandas(), record["summary"], tuple(record["classes"]))
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         log.warning("the index %s is damaged and made anew (%s)", place, error)
         return None
@@ -120,7 +127,9 @@ def _load(place: Path, made_from: Mapping[str, str]) -> Content | None:
 def _save(places: Iterable[Path], content: Content, made_from: Mapping[str, str]) -> None:
     """Write an index to the first of the places that can be written to."""
     table = pa.Table.from_pandas(content.table, preserve_index=False)
-    record = json.dumps({"made_from": made_from, "summary": content.summary})
+    record = json.dumps(
+        {"made_from": made_from, "summary": content.summary, "classes": content.classes}
+    )
     table = table.replace_schema_metadata({**table.schema.metadata, _KEY: record.encode()})
     for place in places:
         part = place.with_name(f"{place.name}.{uuid.uuid4().hex}.part")

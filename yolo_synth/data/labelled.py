@@ -19,12 +19,12 @@ import pandas as pd
 from yolo_synth.data.headers import image_size_if_known
 from yolo_synth.data.index import Content, indexed
 from yolo_synth.data.listing import MANY, Listing, in_parallel, paths_below
-from yolo_synth.data.mapped import MappedData
+from yolo_synth.data.mapped import Labels, MappedData
 from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.splits import SPLITS, group_split, random_split
 from yolo_synth.data.table import EDGES, box_table
 from yolo_synth.data.unused import unused_files
-from yolo_synth.labels import label_map
+from yolo_synth.labels import classes_of, label_map, told
 
 log = logging.getLogger(__name__)
 
@@ -95,17 +95,21 @@ class LabelledData(MappedData):
 
     def options(self) -> dict[str, object]:
         """Return the options that the table follows from."""
-        return {"labels": dict(self.labels or {})}
+        return {"labels": dict(self.labels or {}), "classes": self._given}
 
     def completed(self, record: Record) -> Record:
         """Add to a record what its own label file does not tell."""
         return record
 
-    def read_files(self) -> pd.DataFrame:
-        """Read the box table, with the split of each image."""
+    def read_files(self, labels: Labels, classes: list[str] | None) -> Content:
+        """Read the box table, with the split of each image.
+
+        Such files declare no categories: without `labels` and `classes` those that occur are the
+        classes, by name.
+        """
         files = self.find()
         listings = [*files.labels, *files.images, *files.others]
-        read = partial(_read, self, files)
+        read = partial(_read, self, files, labels, classes)
         return indexed(self.root, self.format.lower(), listings, self.options(), read)
 
     def divide(self, images: pd.DataFrame) -> dict[str, list[str]]:
@@ -145,7 +149,7 @@ class LabelledData(MappedData):
         return unused_files([*files.labels, *files.images, *files.others])
 
 
-def _read(data: LabelledData, files: Files) -> Content:
+def _read(data: LabelledData, files: Files, given: Labels, classes: list[str] | None) -> Content:
     """Read all label files and put what they say into one table."""
     labels = paths_below(data.root, files.labels)
     jobs = [labels[start : start + _CHUNK] for start in range(0, len(labels), _CHUNK)]
@@ -169,9 +173,8 @@ def _read(data: LabelledData, files: Files) -> Content:
     left_out = len(set(there.values())) - len({record.path for record in found})
     boxes = _boxes(found)
     declared = sorted(set(boxes["category"]))
-    common = label_map(
-        data.labels or {}, declared, declared, f"the {data.format} data in {data.root}"
-    )
+    own = classes_of(declared, given, classes)
+    common = label_map(given, declared, declared, f"the {data.format} data in {data.root}", own)
     table = box_table(_images(data.root, found), boxes, common)
     splits = {record.path: record.split for record in found}
     table["split"] = table["image"].map(splits).astype("category")
@@ -180,7 +183,7 @@ def _read(data: LabelledData, files: Files) -> Content:
         f"{len(records) - len(found)} records have no image, and {left_out} images no record: both are "
         "left out"
     )
-    return Content(table, summary)
+    return Content(table, f"{summary}{told(own)}", own)
 
 
 def _read_labels(

@@ -67,8 +67,25 @@ class Mixed(DetectionData):
         self.shares = shares
         self.target = target
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the parts' classes, which are the same.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        (first, classes), *others = [(name, part.classes) for name, part in self.sets.items()]
+        for name, own in others:
+            if own != classes:
+                raise ValueError(
+                    f"data.parts: the classes of {first} are {', '.join(classes)}, those of {name} "
+                    f"{', '.join(own)}: give both the same, in the same order, by classes and labels"
+                )
+        return classes
+
     def read(self) -> pd.DataFrame:
         """Join the parts' box tables."""
+        _ = self.classes  # refuses parts that differ
         tables = []
         for name in sorted(self.sets, key=lambda name: f"{name}/"):  # so the rows stay sorted
             part = self.sets[name]

@@ -40,6 +40,7 @@ from yolo_synth.data.splits import (
 from yolo_synth.data.summary import log_counts, refuse_boxless
 from yolo_synth.data.trainer import dtype_of, epoch_of, global_seed, replicas, workers_of
 from yolo_synth.data.unreadable import log_unreadable
+from yolo_synth.labels import CLASSES
 
 SplitBy = Literal["image", "group", "part"]
 
@@ -156,6 +157,11 @@ class DetectionData(LightningDataModule):
     def title(self) -> str:
         """What headings call this data: its domain, or else its class."""
         return self.domain or type(self).__name__
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its classes, which labels count."""
+        return CLASSES
 
     @abstractmethod
     def read(self) -> pd.DataFrame:

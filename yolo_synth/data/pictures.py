@@ -31,7 +31,7 @@ class Pictures(DetectionData):
             raise FileNotFoundError(
                 f"no pictures in {root}: looked for files that end in {', '.join(IMAGES)}"
             )
-        return indexed(root, "pictures", listings, {}, partial(_read, root, paths))
+        return indexed(root, "pictures", listings, {}, partial(_read, root, paths)).table
 
     def divide(self, images: pd.DataFrame) -> dict[str, list[str]]:
         """Make every picture a test image, unless lists say otherwise."""

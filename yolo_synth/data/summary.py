@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from yolo_synth.data.leaks import shared_groups
 from yolo_synth.data.splits import SPLITS
 from yolo_synth.data.table import count_dropped
-from yolo_synth.labels import CLASSES
 
 if TYPE_CHECKING:
     from yolo_synth.data.module import DetectionData
@@ -21,7 +20,7 @@ def log_counts(data: DetectionData) -> None:
     kind = type(data).__name__
     for split in SPLITS:
         dataset = data.dataset(split)
-        boxes = zip(CLASSES, dataset.boxes_of_each_class(), strict=True)
+        boxes = zip(data.classes, dataset.boxes_of_each_class(len(data.classes)), strict=True)
         log.info(
             "%s %s: %d images; boxes: %s",
             *(kind, split, len(dataset)),
@@ -49,7 +48,7 @@ def refuse_boxless(data: DetectionData) -> None:
     if not counts["kept"]:
         kinds = table.loc[table["dropped"] == "label", "category"].astype("str").unique()
         raise ValueError(
-            f"none of the {len(names):,} training images has a box of a class ({', '.join(CLASSES)}): "
+            f"none of the {len(names):,} training images has a box of a class ({', '.join(data.classes)}): "
             f"{counts['no box']:,} have no box at all, {counts['label']:,} boxes are of other kinds "
             f"({', '.join(sorted(kinds)[:10]) or 'none'}), "
             f"{counts[['degenerate', 'area', 'hood']].sum():,} were filtered; yolo-synth data check says "

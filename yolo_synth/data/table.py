@@ -13,7 +13,7 @@ height      int32     height of the image in native pixels; both 0 if the file i
 group       str       images that belong together: GTAV's sequence, BDD100K's ride
 instance    int64     number of the object within its group, -1 where the data set has none
 category    category  the data set's own name of the object's kind, missing in a row without box
-label       int8      index in `labels.CLASSES`, -1 for a kind of none of them and without box
+label       int16     index in the data set's classes, -1 for a kind of none of them and without box
 x1, y1      float32   left and upper edge of the box, in native pixels; NaN in a row without box
 x2, y2      float32   right and lower edge, exclusive: the box is `x2 - x1` wide; NaN without box
 dropped     category  why the box is left out, one of `REASONS`; "" for a box that is used
@@ -36,7 +36,7 @@ import numpy as np
 import pandas as pd
 
 REASONS: Final = ("", "no box", "label", "degenerate", "area", "hood")
-"""Values of `dropped`: used, image without box, kind of no common class, box that covers nothing of
+"""Values of `dropped`: used, image without box, kind of no class, box that covers nothing of
 its image, fewer square pixels than the area filter wants, hood of the recording vehicle."""
 
 COLUMNS: Final[Mapping[str, str]] = {
@@ -47,7 +47,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "group": "str",
     "instance": "int64",
     "category": "category",
-    "label": "int8",
+    "label": "int16",
     "x1": "float32",
     "y1": "float32",
     "x2": "float32",
@@ -69,7 +69,7 @@ def box_table(
 ) -> pd.DataFrame:
     """Build a box table from one row an image and one row a box.
 
-    Marks boxes of no common class ("label"), and those that cover nothing of their image, because
+    Marks boxes of no class ("label"), and those that cover nothing of their image, because
     an edge is not before its opposite or because they lie outside ("degenerate").
 
     Args:
@@ -115,7 +115,7 @@ def box_table(
         known = pd.Categorical(images[name] if name in images else [""] * len(images))
         table[name] = pd.Categorical.from_codes(known.codes[of_image], dtype=known.dtype)
     category = pd.Categorical(boxes["category"])
-    index = np.array([_index(labels, name) for name in category.categories] + [-1], np.int8)
+    index = np.array([_index(labels, name) for name in category.categories] + [-1], np.int16)
     codes = np.append(category.codes, category.codes.dtype.type(-1))[of_box]
     table["category"] = pd.Categorical.from_codes(codes, dtype=category.dtype)
     table["label"] = index[codes]

@@ -26,12 +26,12 @@ from yolo_synth.data.listing import (
     paths_below,
     read_file,
 )
-from yolo_synth.data.mapped import MappedData
+from yolo_synth.data.mapped import Labels, MappedData
 from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.table import EDGES, box_table
 from yolo_synth.data.unused import unused_files
 from yolo_synth.data.yolo_layout import Layout, find_layout, label_of, pairs
-from yolo_synth.labels import label_map
+from yolo_synth.labels import classes_of, label_map, told
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def read_yolo(root: str | Path, labels: Mapping[str, str | None] | None = None) 
     Args:
         root: Folder of the data set, with its `data.yaml` (or one other .yaml file).
         labels: Category → one of `labels.CLASSES`, or None to leave it out (see `labels.label_map`).
+            Without it a set's own categories are its classes (see `labels.classes_of`).
 
     Returns:
         The box table (see `table`). An image is called by its path below the root, and is a
@@ -66,12 +67,14 @@ def read_yolo(root: str | Path, labels: Mapping[str, str | None] | None = None) 
         ValueError: If files are malformed (says file and line of each mistake), a category is neither
             a common one nor in `labels`, or a link leads out of `root`.
     """
-    return read_with_splits(root, labels).drop(columns="split")
+    return read_with_splits(root, labels).table.drop(columns="split")
 
 
 def read_with_splits(
-    root: str | Path, labels: Mapping[str, str | None] | None = None
-) -> pd.DataFrame:
+    root: str | Path,
+    labels: Mapping[str, str | None] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Content:
     """Read what `read_yolo` does, and in a column `split` which split each image is of.
 
     It is "" for an image that `data.yaml` names under two.
@@ -80,8 +83,9 @@ def read_with_splits(
     layout = find_layout(root)
     for note in layout.notes:
         log.warning("%s: %s", root, note)
-    read = partial(_read, root, layout, labels)
-    return indexed(root, "yolo", layout.listings, {"labels": labels}, read)
+    read = partial(_read, root, layout, labels, classes)
+    options = {"labels": labels, "classes": classes}
+    return indexed(root, "yolo", layout.listings, options, read)
 
 
 def yolo_label_files(root: str | Path) -> dict[str, str]:
@@ -123,7 +127,9 @@ class _Lines(NamedTuple):
     mistakes: NDArray[np.str_]
 
 
-def _read(root: Path, layout: Layout, labels: dict[str, str | None]) -> Content:
+def _read(
+    root: Path, layout: Layout, labels: dict[str, str | None], classes: Sequence[str] | None
+) -> Content:
     """Read what was found."""
     names = layout.names
     files, splits = _files(root, layout)
@@ -151,12 +157,13 @@ def _read(root: Path, layout: Layout, labels: dict[str, str | None]) -> Content:
         f"{(has_file & (read.counts == 0)).sum()} images have an empty and {(~has_file).sum()} no label "
         f"file and count as images without objects; {_leavings(root, layout, files, splits)}"
     )
-    declared = list(dict.fromkeys(names.values()))
+    declared = list(dict.fromkeys(names[number] for number in sorted(names)))
     used = boxes["category"].unique().tolist()
-    common = label_map(labels, declared, used, f"the YOLO data in {root}")
+    own = classes_of(declared, labels, classes)
+    common = label_map(labels, declared, used, f"the YOLO data in {root}", own)
     table = box_table(images, boxes, common)
     table["split"] = table["image"].map(splits).astype("category")
-    return Content(table, summary)
+    return Content(table, f"{summary}{told(own)}", own)
 
 
 def _files(root: Path, layout: Layout) -> tuple[dict[str, str], dict[str, str]]:
@@ -253,9 +260,9 @@ def _parse(line: bytes, names: Mapping[int, str], where: str) -> tuple[int, tupl
 class YOLO(MappedData):
     """Serve a data set in YOLO's text format (see `read_yolo` for its files)."""
 
-    def read_files(self) -> pd.DataFrame:
+    def read_files(self, labels: Labels, classes: list[str] | None) -> Content:
         """Read the box table, with the split that `data.yaml` or the folders say."""
-        return read_with_splits(self.root, self.labels)
+        return read_with_splits(self.root, labels, classes)
 
     def labelled(self) -> Mapping[str, str]:
         """Say which images have a label file."""

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from yolo_synth.labels import CLASSES
 from yolo_synth.matching import Boxes, Flags, Floats, Integers
 
 CONDITIONS: Final = ("weather", "scene", "timeofday")
@@ -256,10 +255,10 @@ def _of_data_file(path: Path) -> Truth:
     groups = numbered(images["group"].astype(str).tolist())
     return Truth(
         f"{path} test",
-        list(CLASSES),
+        list(module.classes),
         {
-            **{name: index for index, name in enumerate(CLASSES)},
-            **dict(enumerate(range(len(CLASSES)))),
+            **{name: index for index, name in enumerate(module.classes)},
+            **dict(enumerate(range(len(module.classes)))),
         },
         pd.DataFrame(
             {"id": images["image"].astype(object), "name": images["path"], "path": images["path"]}

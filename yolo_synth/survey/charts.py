@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from yolo_synth.analysis.figures.sheet import styled
 from yolo_synth.data.table import REASONS
-from yolo_synth.labels import CLASS_COLOURS, CLASSES
 from yolo_synth.networks.yolov3.architecture import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
 from yolo_synth.survey.counts import ATTRIBUTES, MEDIUM, SMALL, Counts
@@ -99,17 +98,21 @@ def _splits(counts: Counts) -> list[str]:
 
 
 def _draw_classes(axes: Axes, counts: Counts) -> None:
-    left = np.zeros(len(CLASSES))
-    places = list(range(len(CLASSES)))
+    names = [name for _, name, _ in counts.shown]
+    if len(names) < len(counts.names):
+        text = f"Boxes of the {len(names)} commonest of {len(counts.names)} classes"
+        axes.set_title(text, loc="left", fontsize=9.5, weight="bold")
+    left = np.zeros(len(names))
+    places = list(range(len(names)))
     for split in _splits(counts):
         rows = counts.classes[(counts.classes["split"] == split)].set_index("class")
-        boxes = rows.loc[list(CLASSES), "boxes"].to_numpy(np.float64)
+        boxes = rows.loc[names, "boxes"].to_numpy(np.float64)
         axes.barh(places, boxes, left=left, color=_SPLIT_COLOURS[split], height=0.68)
         left += boxes
-    share = left / max(1.0, left.sum())
+    share = left / max(1.0, len(counts.boxes))
     for place, number, part in zip(places, left, share, strict=True):
         axes.text(number, place, f"  {number:,.0f} ({part:.1%})", va="center", fontsize=8)
-    axes.set_yticks(places, CLASSES)
+    axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set_xlim(0, max(1.0, left.max()) * 1.45)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -151,7 +154,7 @@ def _curves(axes: Axes, counts: Counts, values: NDArray[np.float64], edges: np.n
     fine = np.arange(edges[0], edges[-1] + steps, steps)
     smooth = np.exp(-0.5 * (np.arange(-6, 7) / 1.5) ** 2)
     entries = []
-    for label, name in enumerate(CLASSES):
+    for label, name, colour in counts.shown:
         those = values[counts.boxes["label"].to_numpy() == label]
         if len(those) == 0:
             continue
@@ -160,9 +163,9 @@ def _curves(axes: Axes, counts: Counts, values: NDArray[np.float64], edges: np.n
         middle = (fine[1:] + fine[:-1]) / 2
         # A dark line beneath, so that the light colours show on white.
         axes.plot(middle, curve, color=_INK, lw=2.4, alpha=0.35, solid_capstyle="round")
-        axes.plot(middle, curve, color=CLASS_COLOURS[label], lw=1.8, solid_capstyle="round")
+        axes.plot(middle, curve, color=colour, lw=1.8, solid_capstyle="round")
         text = f"{name}, median {2 ** np.median(those):.3g}"
-        entries.append(Line2D([], [], color=CLASS_COLOURS[label], lw=3, label=text))
+        entries.append(Line2D([], [], color=colour, lw=3, label=text))
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(bottom=0)
     axes.set_yticks([])
@@ -320,10 +323,11 @@ def _draw_recall(axes: Axes, counts: Counts) -> None:
     )
     last = counts.classes["split"].iloc[-1]
     rows = counts.classes[counts.classes["split"] == last].set_index("class")
-    names = [*CLASSES, "all"]
+    names = [*(name for _, name, _ in counts.shown), "all"]
+    colours = [*(colour for *_, colour in counts.shown), "#C9CED3"]
     places = list(range(len(names)))
     recall = rows.loc[names, "recall"].fillna(0).to_numpy(np.float64)
-    axes.barh(places, recall, color=[*CLASS_COLOURS, "#C9CED3"], height=0.62, ec=_INK, lw=0.4)
+    axes.barh(places, recall, color=colours, height=0.62, ec=_INK, lw=0.4)
     for place, name in zip(places, names, strict=True):
         row = rows.loc[name]
         text = f"{row['recall']:.2%}, mean IoU {row['mean IoU']:.3f}" if row["boxes"] else "no box"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import REASONS
-from yolo_synth.labels import CLASSES
+from yolo_synth.labels import class_colours
 from yolo_synth.networks.yolov3.architecture import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
 from yolo_synth.survey.membership import split_of_images, splits_in_order
@@ -21,6 +22,9 @@ from yolo_synth.survey.sizes import best_iou, network_sizes
 ATTRIBUTES: Final = ("weather", "scene", "timeofday")
 SMALL, MEDIUM = 32.0, 96.0
 """Sides of the squares below which COCO calls a box small, and medium."""
+
+MOST_CLASSES: Final = 12
+"""Of more classes than these, figures show the ones with most boxes; the tables have all."""
 
 _QUANTILES: Final = {"5 %": 0.05, "50 %": 0.5, "95 %": 0.95}
 _FILTERS: Final = tuple(reason for reason in REASONS if reason not in ("", "no box"))
@@ -45,6 +49,7 @@ class Counts:
             boxes, other kinds aside, come first.
         boxes: The used boxes, with their split and their width `w` and height `h` at network scale.
         images: A row per image: split, number of used boxes.
+        names: Names of the data set's classes, which the boxes' labels count.
     """
 
     splits: pd.DataFrame
@@ -53,11 +58,19 @@ class Counts:
     groups: pd.DataFrame
     boxes: pd.DataFrame
     images: pd.DataFrame
+    names: tuple[str, ...]
 
     @property
     def has_groups(self) -> bool:
         """Whether any two images are of one group (sequence, ride)."""
         return bool((self.groups["images"] > 1).any())
+
+    @property
+    def shown(self) -> list[tuple[int, str, str]]:
+        """Label, name and colour of the classes that figures show."""
+        colours = class_colours(len(self.names))
+        shown = commonest(self.boxes["label"].to_numpy(), len(self.names))
+        return [(label, self.names[label], colours[label]) for label in shown]
 
     def write(self, folder: Path) -> None:
         """Write the four tables as CSV."""
@@ -65,6 +78,13 @@ class Counts:
         for name in ("splits", "classes", "attributes", "groups"):
             table: pd.DataFrame = getattr(self, name)
             table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+
+
+def commonest(labels: NDArray[Any], classes: int) -> list[int]:
+    """Return which of so many classes figures show, given the label of each box, in their order."""
+    order = np.argsort(-np.bincount(labels, minlength=classes), kind="stable")
+    shown: list[int] = sorted(order[:MOST_CLASSES].tolist())
+    return shown
 
 
 def count(data: DetectionData) -> Counts:
@@ -83,11 +103,12 @@ def count(data: DetectionData) -> Counts:
     images["boxes"] = images["image"].map(per_image).fillna(0).astype("int64")
     return Counts(
         _splits(table, split, images, order),
-        _classes(boxes, order),
+        _classes(boxes, data.classes, order),
         _attributes(images, order),
         _groups(table, images, order),
         boxes,
         images,
+        data.classes,
     )
 
 
@@ -125,10 +146,10 @@ def _splits(
     return pd.DataFrame(rows)
 
 
-def _classes(boxes: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+def _classes(boxes: pd.DataFrame, names: Sequence[str], order: list[str]) -> pd.DataFrame:
     rows = []
     for name, part in _parts(boxes, order):
-        for label, kind in enumerate(CLASSES):
+        for label, kind in enumerate(names):
             rows.append({"split": name, "class": kind, **_sizes(part[part["label"] == label])})
         rows.append({"split": name, "class": _ALL, **_sizes(part)})
     return pd.DataFrame(rows)

@@ -38,7 +38,7 @@ def describe(data: str, out: str | None = None, *, trust: bool = False) -> None:
     figures = {
         "overview": charts.overview(counts, f"{name} at {scale}"),
         "anchors": charts.anchor_fit(counts, f"{name} at {scale}"),
-        "places": places(module.table, f"{name}: where the boxes are"),
+        "places": places(module.table, module.classes, f"{name}: where the boxes are"),
     }
     for key, figure in figures.items():
         figure.savefig(folder / f"{key}.png", dpi=150)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -13,18 +14,33 @@ from numpy.typing import NDArray
 from yolo_synth.analysis.figures.sheet import styled
 from yolo_synth.labels import CLASSES
 from yolo_synth.survey.charts import FAINT, page
+from yolo_synth.survey.counts import commonest
 
 _GRID: Final = (36, 64)
+_COLUMNS: Final = 3
 
 
 @styled
-def places(table: pd.DataFrame, title: str) -> Figure:
-    """Draw how often each place of an image is covered, by the boxes of each class and the hood's."""
-    figure = page(4.9, title)
+def places(table: pd.DataFrame, names: Sequence[str], title: str) -> Figure:
+    """Draw how often each place of an image is covered, by the boxes of each class and the hood's.
+
+    Args:
+        table: The box table.
+        names: Names of its classes; of many those with most boxes are drawn.
+        title: Stands above all.
+    """
     used = table["dropped"] == ""
-    parts = [(name, table[used & (table["label"] == i)]) for i, name in enumerate(CLASSES)]
-    parts.append(("left out as hood", table[table["dropped"] == "hood"]))
-    for axes, (name, boxes) in zip(figure.subplots(2, 3).flat, parts, strict=True):
+    shown = commonest(table.loc[used, "label"].to_numpy(), len(names))
+    parts = [(names[label], table[used & (table["label"] == label)]) for label in shown]
+    hood = table[table["dropped"] == "hood"]
+    if len(hood) or tuple(names) == CLASSES:
+        parts.append(("left out as hood", hood))
+    rows = -(-len(parts) // _COLUMNS)
+    figure = page(0.5 + 2.2 * rows, title)
+    panels = figure.subplots(rows, _COLUMNS, squeeze=False).flat
+    for axes in panels[len(parts) :]:
+        axes.set_visible(False)
+    for axes, (name, boxes) in zip(panels, parts, strict=False):
         axes.set_title(f"{name}, {len(boxes):,}", loc="left", fontsize=9.5, weight="bold")
         axes.set_xticks([])
         axes.set_yticks([])

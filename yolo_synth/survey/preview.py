@@ -20,7 +20,7 @@ from yolo_synth.data.images import Pixels, decode, shrink
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import open_data
 from yolo_synth.data.splits import SPLITS
-from yolo_synth.labels import CLASS_COLOURS, CLASSES
+from yolo_synth.labels import class_colours
 from yolo_synth.survey.charts import REASON_COLOURS, REASON_NAMES
 
 TILE: Final = 480
@@ -79,12 +79,11 @@ def preview(
         empty = _shuffled(sorted(set(table["image"]) - set(with_boxes)), seed)
         drawn = [*with_boxes, *empty][:images]
     boxes = boxes[boxes["image"].isin(drawn)]
-    names_of = REASON_NAMES if dropped else dict(enumerate(CLASSES))
+    names_of = REASON_NAMES if dropped else dict(enumerate(module.classes))
     boxes = boxes.assign(key=[names_of[key] for key in boxes["dropped" if dropped else "label"]])
-    colours = {
-        **dict(zip(CLASSES, CLASS_COLOURS, strict=True)),
-        **{REASON_NAMES[reason]: REASON_COLOURS[reason] for reason in REASON_NAMES},
-    }
+    of_reasons = {REASON_NAMES[reason]: REASON_COLOURS[reason] for reason in REASON_NAMES}
+    of_classes = dict(zip(module.classes, class_colours(len(module.classes)), strict=True))
+    colours = of_reasons if dropped else of_classes
     pixels = _load(module, drawn)
     what = "boxes that filters left out" if dropped else "boxes that are used"
     title = f"{module.title} {split}: {len(drawn)} of {len(names):,} images, {what}"
