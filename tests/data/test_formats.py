@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 import yolo_synth
 from yolo_synth.cli import main
 from yolo_synth.data.table import COLUMNS, EDGES
+from yolo_synth.labels import CLASSES
 
 FORMATS = {
     "kitti": (write_kitti, "KITTI"),
@@ -63,6 +64,26 @@ def test_every_box_is_where_it_was_drawn(layout):
     assert (table.loc[table["dropped"] == "no box", "image"].nunique()) == 1
     assert set(zip(table["width"], table["height"], strict=True)) == {(64, 48)}
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == dict(COLUMNS)
+
+
+def test_a_set_s_own_categories_are_its_classes(layout, tmp_path):
+    key, _, five = layout
+    assert five.classes == CLASSES
+    own = {"person": "pallet", "car": "Car", "truck": "fork lift" if key == "voc" else "forklift"}
+    images = [
+        image._replace(boxes=[(own[kind], *edges) for kind, *edges in image.boxes])
+        for image in IMAGES
+    ]
+    write, name = FORMATS[key]
+    write(tmp_path / "own", images)
+    data = getattr(yolo_synth, name)(tmp_path / "own")
+    assert data.classes == tuple(sorted(own.values()))
+    assert boxes_of(data.table) == Counter(box for image in images for box in image.boxes)
+    used = data.table[data.table["dropped"] == ""]
+    assert [data.classes[label] for label in used["label"]] == used["category"].tolist()
+    again = getattr(yolo_synth, name)(tmp_path / "own", labels={"Car": "car", "*": None})
+    assert again.classes == CLASSES
+    assert set(again.table.loc[again.table["dropped"] == "", "category"]) == {"Car"}
 
 
 def test_boxes_stay_with_their_image(layout):
