@@ -36,12 +36,21 @@ MAY_KNOW = {
     },
     "scenes": {"labels", "boxes", "data", "cv2", "PIL", "tqdm"},
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
-    "runs": {"data", "detector", "networks", "torch"},
+    "runs": {"labels", "data", "detector", "networks", "torch"},
     "probe": {"analysis", "data", "devices", "files", "networks", "runs", "torch", "tqdm"},
     "comparison": {"analysis", "files", "probe", "torch", "pandas"},
     "comparison_files": {"analysis", "comparison", "files", "probe", "pandas", "matplotlib"},
     "evaluation": {
-        *("analysis", "average_precision", "data", "devices", "networks", "runs"),
+        *(
+            "labels",
+            "boxes",
+            "analysis",
+            "average_precision",
+            "data",
+            "devices",
+            "networks",
+            "runs",
+        ),
         *("torch", "pandas", "tqdm"),
     },
     "survey": {

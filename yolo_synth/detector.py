@@ -33,7 +33,6 @@ class Detector(LightningModule):
     def __init__(
         self,
         num_classes: int = len(CLASSES),
-        classes: list[str] | None = None,
         width: float = 1.0,
         backbone: str | None = None,
         weights: str | None = None,
@@ -45,13 +44,12 @@ class Detector(LightningModule):
         compiled: bool = False,
         captured: bool = False,
         network: Network | None = None,
+        classes: list[str] | None = None,
     ) -> None:
         """Build the network and load what it starts from.
 
         Args:
             num_classes: How many classes it tells apart; training takes as many as the data have.
-            classes: Their names; training takes the data's. None: the paper's five, and from then on
-                digits.
             width: Factor on the channels of YOLOv3's layers; 0.125 trains on a laptop.
             backbone: File that the backbone starts from, as the network takes it. YOLOv3's layers 0-74:
                 Darknet's `darknet53.conv.74` or any other file of its YOLOv3, a darknet53 of timm
@@ -69,6 +67,8 @@ class Detector(LightningModule):
                 replays it, which saves the launches of small kernels, at a small batch most of the
                 time; for a network of fixed shapes, on one device, without accumulated batches.
             network: Another network than YOLOv3, as yolo_synth.networks.torchvision.RetinaNet.
+            classes: Names of its classes; training takes the data's. None: the paper's five, and from then
+                on digits.
 
         Raises:
             FileNotFoundError: If there is no such file of weights.
