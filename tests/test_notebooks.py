@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+import yolo_synth
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -51,6 +54,17 @@ def test_notebooks_are_kept_valid_and_without_outputs(path):
     for cell in notebook.cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks_use_public_names_alone(path):
+    cells = nbformat.read(path, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    tree = ast.parse(re.sub(r"^%.*$", "", code, flags=re.MULTILINE))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    own = [node for node in imports if (node.module or "").startswith("yolo_synth")]
+    assert {node.module for node in own} == {"yolo_synth"}
+    assert {alias.name for node in own for alias in node.names} <= set(yolo_synth.__all__)
 
 
 def test_reading_a_report(run):

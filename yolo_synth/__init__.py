@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING
 from yolo_synth.data import SETS
 
 if TYPE_CHECKING:
-    from yolo_synth.analysis.activations.run import gram_matrices
+    from yolo_synth.analysis.activations.run import gram_matrices, layer_names
+    from yolo_synth.analysis.activations.structure import Structure, structure_of
+    from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
     from yolo_synth.analysis.similarity.cka import cka
+    from yolo_synth.analysis.similarity.jackknife import jackknife
+    from yolo_synth.analysis.similarity.permutation import permutation_test
+    from yolo_synth.analysis.similarity.series import LayerSeries
+    from yolo_synth.cli import main
     from yolo_synth.data.bdd100k import BDD100K, read_bdd100k
     from yolo_synth.data.coco import COCO, read_coco
     from yolo_synth.data.gtav import GTAV, read_gtav
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from yolo_synth.data.yolo import YOLO, read_yolo
     from yolo_synth.detector import Detector
     from yolo_synth.difference.compare import compare_detections
+    from yolo_synth.networks.contract import Network
     from yolo_synth.networks.yolov3 import (
         YOLOv3,
         detection_loss,
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
         load_darknet_weights,
         save_darknet_weights,
     )
+    from yolo_synth.runs import read_run
+    from yolo_synth.scenes.formats import write_tiny
 
 __version__ = "0.1.0"
 
@@ -36,31 +45,55 @@ __all__ = [
     "GTAV",
     "YOLO",
     "Detector",
+    "LayerSeries",
     "Mixed",
+    "Network",
+    "Structure",
     "YOLOv3",
     "cka",
     "compare_detections",
     "detection_loss",
     "detections",
     "gram_matrices",
+    "jackknife",
+    "layer_names",
     "load_darknet_weights",
+    "main",
+    "permutation_test",
     "read_bdd100k",
     "read_coco",
     "read_gtav",
+    "read_run",
     "read_yolo",
     "save_darknet_weights",
+    "similarity_curves",
+    "similarity_heatmap",
+    "structure_of",
+    "write_tiny",
 ]
 
 _HOME = {
     **{name: f"data.{file}" for name, file in SETS.items()},
     "Detector": "detector",
+    "LayerSeries": "analysis.similarity.series",
+    "Network": "networks.contract",
+    "Structure": "analysis.activations.structure",
     "cka": "analysis.similarity.cka",
     "compare_detections": "difference.compare",
     "gram_matrices": "analysis.activations.run",
+    "jackknife": "analysis.similarity.jackknife",
+    "layer_names": "analysis.activations.run",
+    "main": "cli",
+    "permutation_test": "analysis.similarity.permutation",
     "read_bdd100k": "data.bdd100k",
     "read_coco": "data.coco",
     "read_gtav": "data.gtav",
+    "read_run": "runs",
     "read_yolo": "data.yolo",
+    "similarity_curves": "analysis.figures.similarity",
+    "similarity_heatmap": "analysis.figures.similarity",
+    "structure_of": "analysis.activations.structure",
+    "write_tiny": "scenes.formats",
 }
 
 
