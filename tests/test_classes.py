@@ -126,6 +126,10 @@ def test_a_rename_on_disk_is_another_result(here, tmp_path, capsys):
     assert main(["evaluate", str(here / "runs"), f"--data={file}"]) == 0
     kept = json.loads((here / "runs/U-Warehouse/0/test/Renamed.json").read_text())
     assert set(kept["scores"]) == {"map50", "map", "map50_pallet"}
+    (tmp_path / "set/data.yaml").write_text(yaml.safe_dump({"names": list(OWN)}))
+    assert main(["evaluate", str(here / "runs"), f"--data={file}"]) == 0
+    kept = json.loads((here / "runs/U-Warehouse/0/test/Renamed.json").read_text())
+    assert set(kept["scores"]) == {"map50", "map", "map50_pallet", "map50_forklift"}
 
 
 def test_what_cannot_be_matched_is_said_and_nothing_in_common_is_refused(
@@ -228,13 +232,24 @@ def test_any_number_of_classes_has_as_many_colours(here):
     assert {text.get_text() for text in figure.axes[0].texts} == set(OWN)
 
 
+def test_weights_that_meant_other_classes_are_said(here, tmp_path, caplog):
+    write_set(tmp_path / "set", ("crate", "drum"))
+    file = data_file(tmp_path / "own.yaml", tmp_path / "set", domain="Other")
+    arguments = [a for a in fit_arguments(here, tmp_path / "runs") if not a.startswith("--data")]
+    best = f"--model.weights={here}/runs/U-Warehouse/0/best.ckpt"
+    assert main([*arguments, f"--data={file}", best]) == 0
+    assert "best.ckpt tells apart pallet, forklift, and its outputs now mean crate, drum" in (
+        caplog.text
+    )
+
+
 def test_more_classes_than_a_byte_counts_are_told_apart(tmp_path):
-    names = [f"kind {number}" for number in range(300)]
+    names = ["all", *(f"kind {number}" for number in range(1, 300))]
     write_set(tmp_path / "set", names)
     label = tmp_path / "set/labels/train/0.txt"
     label.write_text(label.read_text().replace("0 ", "299 ", 1))
     file = data_file(tmp_path / "own.yaml", tmp_path / "set")
     data = open_data(file)
     assert len(data.classes) == 300
-    assert {name for name, *_ in boxes_of(data)} == {"kind 0", "kind 1", "kind 299"}
+    assert {name for name, *_ in boxes_of(data)} == {"all", "kind 1", "kind 299"}
     assert main(["data", "describe", file, f"--out={tmp_path}/about"]) == 0

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_info
 
 from yolo_synth.data.source import data_module
 from yolo_synth.labels import CLASSES
+from yolo_synth.runs import CONFIG, read_run
+
+log = logging.getLogger(__name__)
 
 
 def follow_the_data(config: Namespace, verb: str) -> None:
@@ -31,6 +35,7 @@ def follow_the_data(config: Namespace, verb: str) -> None:
     with _silent():  # the data are read again, and say so then
         classes = data_module(config.data.as_dict(), trust=True).classes
     own = model.classes is not None
+    _say_what_weights_meant(model.weights, classes)
     if own and tuple(model.classes) != classes:
         raise ValueError(
             f"model.classes are {', '.join(model.classes)}, those of the data {', '.join(classes)}: "
@@ -58,6 +63,18 @@ def _count(options: Namespace, key: str, classes: Sequence[str], name: str) -> N
             f"({', '.join(classes)}): leave it out"
         )
     options[key] = len(classes)
+
+
+def _say_what_weights_meant(weights: str | None, classes: Sequence[str]) -> None:
+    """Say that a run's weights were trained on other classes, where its folder tells."""
+    if weights is None or not (Path(weights).parent / CONFIG).is_file():
+        return
+    before = read_run(Path(weights).parent).classes
+    if before != tuple(classes):
+        log.warning(
+            "%s tells apart %s, and its outputs now mean %s",
+            *(weights, ", ".join(before), ", ".join(classes)),
+        )
 
 
 @contextmanager

@@ -98,15 +98,15 @@ def _splits(counts: Counts) -> list[str]:
 
 
 def _draw_classes(axes: Axes, counts: Counts) -> None:
-    names = [name for _, name, _ in counts.shown]
+    labels, names, _ = zip(*counts.shown, strict=True)
     if len(names) < len(counts.names):
         text = f"Boxes of the {len(names)} commonest of {len(counts.names)} classes"
         axes.set_title(text, loc="left", fontsize=9.5, weight="bold")
     left = np.zeros(len(names))
     places = list(range(len(names)))
     for split in _splits(counts):
-        rows = counts.classes[(counts.classes["split"] == split)].set_index("class")
-        boxes = rows.loc[names, "boxes"].to_numpy(np.float64)
+        rows = counts.classes[counts.classes["split"] == split]
+        boxes = rows["boxes"].iloc[list(labels)].to_numpy(np.float64)
         axes.barh(places, boxes, left=left, color=_SPLIT_COLOURS[split], height=0.68)
         left += boxes
     share = left / max(1.0, len(counts.boxes))
@@ -322,14 +322,14 @@ def _draw_recall(axes: Axes, counts: Counts) -> None:
         "Share of the boxes that an anchor answers for", loc="left", fontsize=9.5, weight="bold"
     )
     last = counts.classes["split"].iloc[-1]
-    rows = counts.classes[counts.classes["split"] == last].set_index("class")
-    names = [*(name for _, name, _ in counts.shown), "all"]
+    rows = counts.classes[counts.classes["split"] == last]
+    rows = rows.iloc[[*(label for label, *_ in counts.shown), -1]]
+    names = rows["class"].tolist()
     colours = [*(colour for *_, colour in counts.shown), "#C9CED3"]
     places = list(range(len(names)))
-    recall = rows.loc[names, "recall"].fillna(0).to_numpy(np.float64)
+    recall = rows["recall"].fillna(0).to_numpy(np.float64)
     axes.barh(places, recall, color=colours, height=0.62, ec=_INK, lw=0.4)
-    for place, name in zip(places, names, strict=True):
-        row = rows.loc[name]
+    for place, (_, row) in zip(places, rows.iterrows(), strict=True):
         text = f"{row['recall']:.2%}, mean IoU {row['mean IoU']:.3f}" if row["boxes"] else "no box"
         axes.text(0.012, place, text, va="center", fontsize=8, color=_INK)
     axes.set_yticks(places, names)
