@@ -13,13 +13,14 @@ import yolo_synth
 
 PACKAGE = Path(yolo_synth.__file__).parent
 
-# a room → the rooms and outside packages that it may know; standard library, numpy and `files`,
-# which knows nothing else, are free
+# a room → the rooms and outside packages that it may know; standard library, numpy, `files` and
+# `escaping`, which know nothing else, are free
 MAY_KNOW = {
     "labels": set(),
     "boxes": {"torch"},
     "devices": {"torch"},
     "files": set(),
+    "escaping": {"pandas"},
     "claims": set(),
     "networks": {"boxes", "torch", "torchvision", "safetensors"},
     "matching": set(),
@@ -101,7 +102,7 @@ def imports(path: Path) -> set[str]:
 def test_a_room_knows_only_the_rooms_below_it(room):
     files = sorted((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]
     for file in files:
-        unknown = imports(file) - MAY_KNOW[room] - {room, "files"}
+        unknown = imports(file) - MAY_KNOW[room] - {room, "files", "escaping"}
         assert not unknown, f"{file.relative_to(PACKAGE)} imports {sorted(unknown)}"
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from jsonargparse import ArgumentError, ArgumentParser
 
 from yolo_synth.commands import PROGRAM, stopping
+from yolo_synth.escaping import shown
 
 TRAINER_VERBS: Final = {
     "fit": "train a detector from an experiment file, into a run folder",
@@ -172,7 +173,7 @@ def _answered(argv: Sequence[str] | None) -> int:
     except Exception as error:
         if os.environ.get("YOLO_SYNTH_TRACEBACK") or not _can_be_mended(error):
             raise
-        print(f"{PROGRAM}: error: {one_line(error)}", file=sys.stderr)  # noqa: T201
+        print(f"{PROGRAM}: error: {shown(one_line(error))}", file=sys.stderr)  # noqa: T201
         return 2
 
 
@@ -189,12 +190,20 @@ def _run(arguments: list[str]) -> int:
     return meaning.load()(**values.as_dict()) or 0
 
 
+class _Shown(logging.Formatter):
+    """A record as a terminal may have it, whatever names are in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's text."""
+        return shown(super().format(record))
+
+
 def _show_progress_notes() -> None:
     """Print what the package logs, such as how many boxes were read and which were left out."""
     log = logging.getLogger("yolo_synth")
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_Shown("%(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from yolo_synth.analysis.figures.influence import influence_sheet
 from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
 from yolo_synth.analysis.similarity.series import LayerSeries, part_means
 from yolo_synth.comparison import BIASED, DEBIASED, FORMAT, Comparison
-from yolo_synth.files import Kept, file_name
+from yolo_synth.escaping import csv_text
+from yolo_synth.files import Kept, file_name, write_whole
 from yolo_synth.probe import Label, Probe
 
 
@@ -95,10 +97,11 @@ def heatmap(result: Comparison, title: str, measure: str) -> Figure:
 def write_comparison(result: Comparison, probe: Probe, folder: Path) -> None:
     """Write `similarity.npz`, two tables and the figures as PNG; the npz comes last."""
     folder.mkdir(parents=True, exist_ok=True)
-    result.layers().to_csv(folder / "layers.csv", index=False)
-    image_table(result, probe).to_csv(folder / "images.csv", index=False)
+    write_whole(folder / "layers.csv", csv_text(result.layers(), index=False))
+    write_whole(folder / "images.csv", csv_text(image_table(result, probe), index=False))
     for name, figure in figures(result, probe).items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        draw = partial(figure.savefig, format="png", dpi=150)
+        write_whole(folder / f"{name}.png", draw)
     arrays = result.pack() | {"image_names": probe.names}
     Kept(folder / "similarity.npz", probe.digest, FORMAT).write(arrays)
 

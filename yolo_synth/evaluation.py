@@ -19,6 +19,7 @@ from yolo_synth.boxes import Detection, Target
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module, read_data
 from yolo_synth.devices import fastest
+from yolo_synth.escaping import csv_text, say
 from yolo_synth.files import Kept, digest, write_whole
 from yolo_synth.labels import CLASSES
 from yolo_synth.runs import BEST, METRICS, Run, find_runs, test_domains
@@ -34,7 +35,9 @@ _OF_TRAINING: Final = ("lr", "schedule", "compiled", "backbone", "weights")
 """Options of the model that a measurement does not depend on, once there are weights."""
 
 
-def evaluate(folder: str, batch_size: int = 16, data: str | tuple[str, ...] = ()) -> None:
+def evaluate(
+    folder: str, batch_size: int = 16, data: str | tuple[str, ...] = (), *, trust: bool = False
+) -> None:
     """Measure every finished run on every domain's test images and print the paper's Table 2.
 
     The domains are those that the runs were trained on; a mixture has those of its parts. A result is
@@ -46,6 +49,7 @@ def evaluate(folder: str, batch_size: int = 16, data: str | tuple[str, ...] = ()
         batch_size: Images per batch.
         data: File that names further test images, as experiments/data/bdd100k_night.yaml, or several,
             as [FILE, FILE].
+        trust: Whether classes from elsewhere that run folders and files name are imported and run.
     """
     finished = [run for run in find_runs(folder) if run.finished]
     if not finished:
@@ -54,10 +58,10 @@ def evaluate(folder: str, batch_size: int = 16, data: str | tuple[str, ...] = ()
         )
     for run in find_runs(folder):
         if not run.finished:
-            print(f"{run.folder}: not finished, left out")  # noqa: T201
-    table = table_2(evaluation_table(finished, batch_size, data))
-    print(table.to_string(float_format="{:.3f}".format))  # noqa: T201
-    write_whole(Path(folder) / "table_2.csv", table.to_csv())
+            say(f"{run.folder}: not finished, left out")
+    table = table_2(evaluation_table(finished, batch_size, data, trust))
+    say(table.to_string(float_format="{:.3f}".format))
+    write_whole(Path(folder) / "table_2.csv", csv_text(table))
     metrics = {run.name: pd.read_csv(run.folder / METRICS) for run in finished}
     curves = training_curves(metrics)
     picture = Path(folder) / "training.png"
@@ -65,13 +69,16 @@ def evaluate(folder: str, batch_size: int = 16, data: str | tuple[str, ...] = ()
 
 
 def evaluation_table(
-    finished: Sequence[Run], batch_size: int = 16, data: str | Sequence[str] = ()
+    finished: Sequence[Run],
+    batch_size: int = 16,
+    data: str | Sequence[str] = (),
+    trust: bool = False,
 ) -> pd.DataFrame:
     """Return a row per run and domain: model, seed, domain, map50, map and map50 of each class."""
     domains = domain_data(finished, data)
     pairs = [(run, domain) for run in finished for domain in domains]
     of_runs = {domain for run in finished for domain in run.test_domains}
-    images = _TestImages(batch_size)
+    images = _TestImages(batch_size, trust)
     rows = []
     for run, domain in tqdm(pairs, desc="evaluate", unit="test", leave=False):
         if domain in of_runs and not images.suit(run, domains[domain]):
@@ -123,8 +130,9 @@ def table_2(table: pd.DataFrame) -> pd.DataFrame:
 class _TestImages:
     """The test images of data configurations at the sizes that runs want, opened and digested once."""
 
-    def __init__(self, batch_size: int) -> None:
+    def __init__(self, batch_size: int, trust: bool) -> None:
         self._batch_size = batch_size
+        self._trust = trust
         self._modules: dict[str, DetectionData] = {}
         self._digests: dict[str, str] = {}
 
@@ -132,7 +140,9 @@ class _TestImages:
         """Return the data module, set up."""
         key = _key(data, size)
         if key not in self._modules:
-            module = data_module(data, image_size=size, batch_size=self._batch_size)
+            module = data_module(
+                data, trust=self._trust, image_size=size, batch_size=self._batch_size
+            )
             module.prepare_data()
             module.setup("test")
             self._modules[key] = module

@@ -118,10 +118,12 @@ class Run:
     Attributes:
         folder: The run folder.
         config: The whole configuration.
+        trust: Whether classes from elsewhere that it names are imported and run.
     """
 
     folder: Path
     config: Config = field(repr=False)
+    trust: bool = False
 
     @property
     def model(self) -> str:
@@ -191,7 +193,7 @@ class Run:
         model = self.config["model"]
         classes, named = model["num_classes"], model.get("network")
         network: Network = (
-            build_network(named, classes)
+            build_network(named, classes, trust=self.trust)
             if named
             else YOLOv3(classes, model["width"], model.get("anchors"))
         )
@@ -205,10 +207,10 @@ class Run:
 
     def data(self, **changes: Any) -> DetectionData:  # noqa: ANN401 - any option of the module
         """Return its data module, with some of the options changed."""
-        return data_module(self.config["data"], **changes)
+        return data_module(self.config["data"], trust=self.trust, **changes)
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run(folder: str | Path, trust: bool = False) -> Run:
     """Read a run folder.
 
     Raises:
@@ -225,7 +227,7 @@ def read_run(folder: str | Path) -> Run:
     missing = [key for key in wanted if not isinstance(config, dict) or key not in config]
     if missing:
         raise ValueError(f"{path}: not a configuration of a run, {missing[0]} is missing")
-    return Run(Path(folder), config)
+    return Run(Path(folder), config, trust)
 
 
 def run_folders(root: str | Path) -> list[Path]:
@@ -234,7 +236,7 @@ def run_folders(root: str | Path) -> list[Path]:
     return [folder for folder in folders if not set(folder.parents) & set(folders)]
 
 
-def find_runs(root: str | Path) -> list[Run]:
+def find_runs(root: str | Path, trust: bool = False) -> list[Run]:
     """Return the runs at or below a folder, by name.
 
     Raises:
@@ -246,4 +248,6 @@ def find_runs(root: str | Path) -> list[Run]:
             f"{root}: no run folder here or below (a folder with a {CONFIG}); train with "
             "yolo-synth fit or yolo-synth sweep first"
         )
-    return sorted((read_run(folder) for folder in folders), key=lambda run: (run.name, run.folder))
+    return sorted(
+        (read_run(folder, trust) for folder in folders), key=lambda run: (run.name, run.folder)
+    )

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import hashlib
 import inspect
+import io
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from damage import FUZZ, damaged
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from pyarrow import parquet
 
-from yolo_synth.data import bdd100k, coco, gtav, listing, yolo
+from yolo_synth.data import bdd100k, coco, gtav, index, listing, yolo
 from yolo_synth.data.bdd100k import BDD100K, read_bdd100k
 from yolo_synth.data.coco import COCO, read_coco
 from yolo_synth.data.gtav import GTAV, read_gtav
@@ -221,11 +230,10 @@ def test_where_nothing_can_be_written_it_is_said_and_the_table_comes_all_the_sam
 def test_nothing_half_written_is_left(data, monkeypatch):
     root, read, _ = data
 
-    def full(table, place, **options):
-        place.write_bytes(b"PAR1")
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("yolo_synth.data.index.parquet.write_table", full)
+    monkeypatch.setattr("yolo_synth.files.os.fsync", full)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: root / ".yolo_synth" / name)
     read(root)
     assert not [path for path in (root / ".yolo_synth").rglob("*") if path.is_file()]
@@ -285,3 +293,77 @@ def test_an_error_in_another_process_is_the_same_error(tiny_root, tmp_path, monk
     file.write_text("24,1\n")
     with pytest.raises(ValueError, match=rf"^{file} line 1: 2 columns instead of 28"):
         read_gtav(root)
+
+
+def sealed(file, change):
+    """Change the table in an index, with a digest that is right, as a stranger would."""
+    old = parquet.read_table(pa.BufferReader(file.read_bytes()[:-32]))
+    new = pa.Table.from_pandas(change(old.to_pandas()), preserve_index=False)
+    stream = io.BytesIO()
+    metadata = {**new.schema.metadata, b"yolo_synth": old.schema.metadata[b"yolo_synth"]}
+    parquet.write_table(new.replace_schema_metadata(metadata), stream)
+    file.write_bytes(
+        stream.getvalue() + hashlib.blake2b(stream.getvalue(), digest_size=32).digest()
+    )
+
+
+@pytest.mark.parametrize("data", ["coco"], indirect=True)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"path": "../secret/private.jpg"},
+        {"path": "/etc/hostname"},
+        {"path": "images/train/../../../secret/private.jpg"},
+        {"path": ".."},
+        {"path": ".linked/private.jpg"},
+        {"path": "a\0b"},
+        {"label": np.int16(77)},
+        {"x2": np.float32("inf")},
+        {"image": 3},
+    ],
+    ids=str,
+)
+def test_an_index_that_came_with_a_data_set_is_believed_no_more_than_its_labels(
+    data, change, tmp_path, caplog
+):
+    root, read, readings = data
+    (tmp_path / "secret").mkdir()
+    shutil.copy(next(root.rglob("*.jpg")), tmp_path / "secret/private.jpg")
+    first = read(root)
+    if "linked" in str(change):  # where no label looks
+        (root / ".linked").symlink_to(tmp_path / "secret")
+    file = index_of(root)
+    [(name, value)] = change.items()
+
+    def strange(table):
+        if name == "image":
+            table["image"] = value
+        else:
+            table.loc[table.index[table["dropped"] == ""][3], name] = value
+        return table
+
+    sealed(file, lambda table: table)
+    pd.testing.assert_frame_equal(read(root), first)
+    assert len(readings) == 1
+    sealed(file, strange)
+    pd.testing.assert_frame_equal(read(root), first)
+    assert len(readings) == 2
+    assert "is damaged and made anew" in caplog.text
+
+
+@pytest.mark.fuzz
+@FUZZ
+@given(st.data())
+def test_any_damage_to_an_index_is_noticed(formats, tmp_path_factory, data):
+    root = tmp_path_factory.getbasetemp() / "fuzzed_coco"
+    kept = root.with_suffix(".whole")
+    if not root.exists():
+        shutil.copytree(formats["coco"], root)
+        read_coco(root)
+        shutil.copy(index_of(root), kept)
+    whole, file = kept.read_bytes(), index_of(root)
+    metadata = parquet.ParquetFile(pa.BufferReader(whole[:-32])).schema_arrow.metadata
+    made_from = json.loads(metadata[b"yolo_synth"])["made_from"]
+    file.write_bytes(data.draw(damaged(whole)))
+    content = index._load(file, root, made_from)
+    assert (content is None) == (file.read_bytes() != whole)

@@ -8,6 +8,7 @@ from yolo_synth.analysis.activations.run import Precision
 from yolo_synth.comparison import FEWEST_IMAGES, compare
 from yolo_synth.comparison_files import folder_name, summary, write_comparison
 from yolo_synth.data.source import data_module, read_data
+from yolo_synth.escaping import say
 from yolo_synth.networks.contract import check_side
 from yolo_synth.probe import Grams, Probe, Subject, common_start, start_of, take_probe
 from yolo_synth.runs import Run, domain_name, read_run
@@ -23,6 +24,8 @@ def compare_runs(
     out: str | None = None,
     precision: Precision = "float32",
     memory: float | None = None,
+    *,
+    trust: bool = False,
 ) -> None:
     """Write how similar all layers of two runs are, and how sure that is.
 
@@ -44,12 +47,13 @@ def compare_runs(
             error is measured and printed.
         memory: GiB that the layers' outputs take at most; by default 2, or on a CUDA device most of
             what is free. More images than fit go block by block, which takes longer.
+        trust: Whether classes from elsewhere that run folders and DATA name are imported and run.
     """
     if images < FEWEST_IMAGES:
         raise ValueError(f"--images is at least {FEWEST_IMAGES}, not {images}")
     if memory is not None and memory <= 0:
         raise ValueError(f"--memory is a number of GiB, not {memory}")
-    first, second = (Subject(read_run(folder)) for folder in (run_a, run_b))
+    first, second = (Subject(read_run(folder, trust)) for folder in (run_a, run_b))
     for subject in (first, second):
         check_side(subject.network, size, "--size")
     probe = probe_images(first.run, images, size, split, data)
@@ -61,12 +65,12 @@ def compare_runs(
         Path(out) if out else first.run.folder / "similarity" / folder_name(second.label, probe)
     )
     write_comparison(result, probe, folder)
-    print(f"{result.name}: {summary(result)}; see {folder}")  # noqa: T201
+    say(f"{result.name}: {summary(result)}; see {folder}")
 
 
 def probe_images(run: Run, images: int, size: int, split: str, data: str | None) -> Probe:
     """Return images of a run's own data set, or of the one that a file names."""
     config = run.config["data"] if data is None else read_data(data)
-    module = data_module(config)
+    module = data_module(config, trust=run.trust)
     module.prepare_data()
     return take_probe(module, domain_name(config, split), images, size, split)

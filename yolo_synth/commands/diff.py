@@ -9,6 +9,7 @@ import pandas as pd
 from yolo_synth.difference.compare import Difference, compare_detections
 from yolo_synth.difference.gallery import galleries, with_pictures
 from yolo_synth.difference.page import page
+from yolo_synth.escaping import csv_text, say
 from yolo_synth.files import write_whole
 
 TABLE, SCORES, PAGE = "boxes.parquet", "scores.csv", "diff.html"
@@ -45,11 +46,10 @@ def diff(
     found = compare_detections(a, b, truth, pictures=pictures, confidence=confidence)
     folder = Path(out)
     shown = None if no_pictures else with_pictures(galleries(found), found)
-    write_whole(folder / SCORES, found.scores.to_csv(index=False))
+    write_whole(folder / SCORES, csv_text(found.scores, index=False))
     write_whole(folder / TABLE, lambda file: found.boxes.to_parquet(file, index=False))
     write_whole(folder / PAGE, page(found, (a, b), shown))
-    print(summary(found))  # noqa: T201
-    print(f"see {folder / PAGE}")  # noqa: T201
+    say(summary(found), f"see {folder / PAGE}")
 
 
 def summary(found: Difference) -> str:

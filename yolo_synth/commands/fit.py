@@ -33,6 +33,7 @@ from yolo_synth.commands.resuming import run_of_before
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.summary import refuse_boxless
 from yolo_synth.detector import Detector, load_checkpoint, read_checkpoint
+from yolo_synth.escaping import say
 from yolo_synth.networks.contract import check_side
 
 log = logging.getLogger(__name__)
@@ -193,7 +194,7 @@ class TrainingCLI(LightningCLI):
         device = self.trainer.strategy.root_device
         similarity = self.config_init["fit"].similarity
         similarity.compare(run, self.datamodule, device, anew=False)
-        print(f"{run.folder}: this run is finished")  # noqa: T201
+        say(f"{run.folder}: this run is finished")
 
     def after_fit(self) -> None:
         """End the record, so that another training in this process begins its own."""
@@ -207,7 +208,7 @@ class TrainingCLI(LightningCLI):
         found = itertools.chain.from_iterable(batches)
         path = self.folder / "predictions.csv"
         boxes = write_predictions(found, self.datamodule, self.model.classes, path)
-        print(f"{boxes} boxes written to {path}")  # noqa: T201
+        say(f"{boxes} boxes written to {path}")
 
     def _best(self, folder: Path) -> str:
         """Return the run's best checkpoint, which is measured unless another is named."""

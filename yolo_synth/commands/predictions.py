@@ -9,6 +9,8 @@ import pandas as pd
 
 from yolo_synth.boxes import Detection, place
 from yolo_synth.data.module import DetectionData
+from yolo_synth.escaping import csv_text
+from yolo_synth.files import write_whole
 
 
 def write_predictions(
@@ -37,6 +39,5 @@ def write_predictions(
         table.insert(0, "image", image)
         tables.append(table)
     rows = pd.concat(tables, ignore_index=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(path, index=False)
+    write_whole(path, csv_text(rows, index=False))
     return len(rows)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from yolo_synth.commands.grid import Trial, trials
 from yolo_synth.data.source import Config, read_yaml
 from yolo_synth.devices import visible
+from yolo_synth.escaping import shown
 from yolo_synth.runs import Run, read_run, run_folders
 
 
@@ -62,7 +63,7 @@ def sweep(file: str, runs: str = "runs", parallel: int | None = None) -> None:
             code, seconds = future.result()
             log = logs / f"{trial.name}.log"
             ending = "done" if code == 0 else f"FAILED: {_reason(log)}; see {log};"
-            tqdm.write(f"{trial.name}: {ending} after {seconds:.0f} s")
+            tqdm.write(shown(f"{trial.name}: {ending} after {seconds:.0f} s"))
             bar.update()
             if code:
                 failed.append(f"{trial.name}: {_reason(log)}")

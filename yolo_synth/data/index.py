@@ -1,42 +1,46 @@
 """The index: a box table on disk, so that label files are read once and not at every start.
 
-It is a Parquet file in the folder `.yolo_synth` of the data set or, if that cannot be written, in the
-user's cache folder. It holds what it was made from: names, lengths and times of change of all files,
-options, and the reader's code. If any of that differs, the files are read again; only a file that is
-replaced by another of the same name, length and time passes unnoticed. It can be deleted at any time.
+It is a Parquet file, and after it a digest of it, in the folder `.yolo_synth` of the data set or, if
+that cannot be written, in the user's cache folder. It holds what it was made from: names, lengths and
+times of change of all files, options, and the reader's code. If any of that differs, the files are read
+again; only a file that is replaced by another of the same name, length and time passes unnoticed. It
+can be deleted at any time.
 
 A file comes into its place whole, by renaming, so any number of processes may read and write at once.
+One that came with a data set is believed no more than the labels: its paths lead nowhere else.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import json
 import logging
 import os
 import sys
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
+import numpy as np
 import pandas as pd
 import platformdirs
 import pyarrow as pa
 from pyarrow import parquet
 
 from yolo_synth import labels
-from yolo_synth.data.listing import Listing
-from yolo_synth.data.table import COLUMNS, EDGES
+from yolo_synth.data.listing import Listing, refuse_outside
+from yolo_synth.data.table import COLUMNS, EDGES, REASONS
 from yolo_synth.data.unused import log_unused
+from yolo_synth.files import write_whole
 
 log = logging.getLogger(__name__)
 
 FOLDER: Final = ".yolo_synth"
 _KEY: Final = b"yolo_synth"
+_SEAL: Final = 32
 _REPEATING: Final = [name for name in COLUMNS if name not in ("instance", *EDGES)]
 
 
@@ -82,7 +86,7 @@ def indexed(
     file_name = f"{name}-{_digest(made_from['options'])[:8]}.parquet"
     places = (root / FOLDER / file_name, _cache(root) / file_name)
     for place in places:
-        content = _load(place, made_from)
+        content = _load(place, root, made_from)
         if content is not None:
             break
     else:
@@ -109,19 +113,65 @@ def _digest(*texts: str) -> str:
     return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).hexdigest()
 
 
-def _load(place: Path, made_from: Mapping[str, str]) -> Content | None:
+def _load(place: Path, root: Path, made_from: Mapping[str, str]) -> Content | None:
     """Read an index; None if there is none that is whole and made from these files."""
     if not place.is_file():
         return None
     try:
-        file = parquet.ParquetFile(place)
+        content = place.read_bytes()
+        written, seal = content[:-_SEAL], content[-_SEAL:]
+        if _seal(written) != seal:
+            raise ValueError("its digest is not that of what it holds")
+        file = parquet.ParquetFile(pa.BufferReader(written))
         record = json.loads(file.schema_arrow.metadata[_KEY])
         if record["made_from"] != made_from:
             return None
-        return Content(file.read().to_pandas(), record["summary"], tuple(record["classes"]))
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        table = file.read().to_pandas()
+        classes = tuple(map(str, record["classes"]))
+        _check(table, root, len(classes))
+        return Content(table, str(record["summary"]), classes)
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("the index %s is damaged and made anew (%s)", place, error)
         return None
+
+
+def _seal(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_SEAL).digest()
+
+
+def _check(table: pd.DataFrame, root: Path, classes: int) -> None:
+    """Refuse a table that no reader would make: it may be a stranger's, with a digest of his own.
+
+    Raises:
+        ValueError: If its columns or values are not a box table's, or a path leads out of the data set.
+    """
+    if any(str(table[name].dtype) != kind for name, kind in COLUMNS.items()):
+        raise ValueError("its columns are not those of a box table")
+    known = table["dropped"].isin(REASONS) & table["label"].between(-1, classes - 1)
+    used = table.loc[table["dropped"] == ""]
+    if not (known.all() and (used["label"] >= 0).all() and np.isfinite(used[EDGES]).all(axis=None)):
+        raise ValueError("its values are not those of a box table")
+    paths = [PurePosixPath(path) for path in table["path"].unique()]
+    folders = {path.parent for path in paths}
+    if any(folder.is_absolute() or ".." in folder.parts for folder in folders):
+        raise ValueError("its paths lead out of the data set")
+    plain = {folder for folder in folders if _is_plain(root / folder)}
+    for folder in folders:
+        refuse_outside(root / folder, root)
+    for path in paths:
+        if path.name == ".." or "\0" in path.name:
+            raise ValueError("its paths lead out of the data set")
+        if path.parent not in plain:
+            refuse_outside(root / path, root)
+
+
+def _is_plain(folder: Path) -> bool:
+    """Tell whether no file in a folder is a link."""
+    try:
+        with os.scandir(folder) as entries:
+            return not any(entry.is_symlink() for entry in entries)
+    except (OSError, ValueError):
+        return False
 
 
 def _save(places: Iterable[Path], content: Content, made_from: Mapping[str, str]) -> None:
@@ -131,18 +181,16 @@ def _save(places: Iterable[Path], content: Content, made_from: Mapping[str, str]
         {"made_from": made_from, "summary": content.summary, "classes": content.classes}
     )
     table = table.replace_schema_metadata({**table.schema.metadata, _KEY: record.encode()})
+    stream = io.BytesIO()
+    parquet.write_table(
+        table, stream, use_dictionary=_REPEATING, compression="lz4", write_statistics=False
+    )
+    written = stream.getvalue()
     for place in places:
-        part = place.with_name(f"{place.name}.{uuid.uuid4().hex}.part")
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            parquet.write_table(
-                table, part, use_dictionary=_REPEATING, compression="lz4", write_statistics=False
-            )
-            part.replace(place)
+            write_whole(place, written + _seal(written))
         except OSError as error:
             log.debug("no index in %s: %s", place, error)
-            with suppress(OSError):
-                part.unlink()
         else:
             return
     log.warning("no index could be written, to %s: the next start reads all files again", place)

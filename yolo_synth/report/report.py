@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from yolo_synth.comparison import INTERVAL_IMAGES
+from yolo_synth.escaping import markdown_text, say
 from yolo_synth.files import write_whole
 from yolo_synth.report.figures import Drawing, write_figures
 from yolo_synth.report.notes import differences, sample_notes
@@ -48,6 +49,8 @@ def report(
     sizes: tuple[int, ...] = (32, 64, 128),
     data: str | tuple[str, ...] = (),
     figures: Literal["paper", "all"] = "paper",
+    *,
+    trust: bool = False,
 ) -> None:
     """Write the paper's tables and figures for a folder of runs, and what the paper lacks.
 
@@ -65,18 +68,19 @@ def report(
             as [FILE, FILE].
         figures: The figures to write as files: the paper's, or all, of every pair, probe and size. The
             page shows all and gives each as SVG or PNG.
+        trust: Whether classes from elsewhere that run folders and files name are imported and run.
     """
     if images < INTERVAL_IMAGES:
         raise ValueError(f"--images is at least {INTERVAL_IMAGES}, not {images}")
     if not sizes:
         raise ValueError("--sizes names no side of the images; the paper's are 32, 64 and 128")
     folder = Path(out)
-    study = Study(runs, folder / "matrices", images, sizes, data)
+    study = Study(runs, folder / "matrices", images, sizes, data, trust)
     result = write_panels(study, folder, draw_all=figures == "all")
     write_page(result, folder / "report.html")
     for note in result.notes:
-        print(note)  # noqa: T201
-    print(f"{out}: report.html, findings.md, tables/, figures/ and matrices/")  # noqa: T201
+        say(note)
+    say(f"{out}: report.html, findings.md, tables/, figures/ and matrices/")
 
 
 def write_panels(study: Study, folder: Path, draw_all: bool = False) -> Report:
@@ -103,4 +107,4 @@ def write_panels(study: Study, folder: Path, draw_all: bool = False) -> Report:
 
 
 def _items(sentences: list[str]) -> list[str]:
-    return [f"- {sentence}" for sentence in sentences]
+    return [f"- {markdown_text(sentence)}" for sentence in sentences]

@@ -52,7 +52,7 @@ class Selection(NamedTuple):
     notes: list[str]
 
 
-def select(root: str) -> Selection:
+def select(root: str, trust: bool = False) -> Selection:
     """Read the runs at or below a folder: each configuration and each checkpoint once.
 
     Raises:
@@ -69,7 +69,7 @@ def select(root: str) -> Selection:
     notes = []
     for folder in folders:
         try:
-            subject = _sound(folder)
+            subject = _sound(folder, trust)
             name = subject.run.name
             if name in sound:
                 raise ValueError(f"{folder}: {name} is in {sound[name].run.folder} already")
@@ -90,8 +90,8 @@ def select(root: str) -> Selection:
     return Selection(chosen, starts, [*notes, *_data_notes(runs)])
 
 
-def _sound(folder: Path) -> Subject:
-    run = read_run(folder)
+def _sound(folder: Path, trust: bool) -> Subject:
+    run = read_run(folder, trust)
     try:
         about = (run.name, run.test_domains, *(read(run) for read in _ALIKE.values()))
         subject = Subject(run)

@@ -57,6 +57,7 @@ class Study:
         images: int = paper.IMAGES,
         sizes: Sequence[int] = (paper.PROBE_SIZE,),
         data: str | Sequence[str] = (),
+        trust: bool = False,
     ) -> None:
         """Read the runs at or below a folder.
 
@@ -66,21 +67,24 @@ class Study:
             images: Number of test images of each domain, at most.
             sizes: Sides of the images for the similarities, in pixels.
             data: File that names further test images, or several.
+            trust: Whether classes from elsewhere that run folders and files name are run.
 
         Raises:
             FileNotFoundError: If there is no run folder.
             ValueError: If no run is left, they differ in architecture, or there are too few images.
         """
-        self.subjects, self.starts, self.notes = select(root)
+        self.subjects, self.starts, self.notes = select(root, trust)
         for size in sizes:
             check_side(self.subjects[0].network, size, "each of --sizes")
         self.structure: Structure = self.subjects[0].structure
         self.sizes = tuple(dict.fromkeys(sizes))
         self.images = images
         self.folder = folder
-        self._data = data
+        self._data, self._trust = data, trust
         configs = domain_data([subject.run for subject in self.subjects], data)
-        self.domains = {name: Domain(name, config, images) for name, config in configs.items()}
+        self.domains = {
+            name: Domain(name, config, images, trust) for name, config in configs.items()
+        }
 
     @property
     def labels(self) -> list[Label]:
@@ -90,7 +94,8 @@ class Study:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """A row per run and domain, of `evaluation.evaluation_table`."""
-        return evaluation_table([subject.run for subject in self.subjects], data=self._data)
+        finished = [subject.run for subject in self.subjects]
+        return evaluation_table(finished, data=self._data, trust=self._trust)
 
     def probes(self, size: int) -> list[Probe]:
         """Return the images of every domain at a size."""
@@ -199,14 +204,14 @@ def _a_thread_a_core() -> Iterator[ThreadPoolExecutor]:
 class Domain:
     """The test images of one domain."""
 
-    def __init__(self, name: str, config: Config, images: int) -> None:
+    def __init__(self, name: str, config: Config, images: int, trust: bool = False) -> None:
         """Open the data set.
 
         Raises:
             ValueError: If it has too few test images for intervals.
         """
         self.name = name
-        self.data = data_module(config)
+        self.data = data_module(config, trust=trust)
         self.data.prepare_data()
         self.counts = {split: len(self.data.names(split)) for split in SPLITS}
         self.images = min(images, self.counts["test"])

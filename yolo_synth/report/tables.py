@@ -10,6 +10,7 @@ import pandas as pd
 
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.similarity.series import Values
+from yolo_synth.escaping import csv_text, markdown_text
 from yolo_synth.files import write_whole
 from yolo_synth.report.panel import Table
 
@@ -65,7 +66,7 @@ def write_table(table: Table, folder: Path) -> None:
     The LaTeX needs no package, or longtable for more than 40 rows.
     """
     flat = flattened(table.frame)
-    text = flat.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    text = csv_text(flat, index=False, float_format="%.6g")
     write_whole(folder / f"{table.key}.csv", text)
     if not table.is_data:
         write_whole(folder / f"{table.key}.md", markdown(table))
@@ -104,8 +105,13 @@ def markdown(table: Table) -> str:
     """Return a table as GitHub's Markdown, with title and caption."""
     head, *rows = _rows(table)
     rules = ["---:" if number else "---" for number in _is_number(table)]
-    lines = [f"| {' | '.join(row)} |" for row in (head, rules, *rows)]
+    lines = [_line(map(markdown_text, head)), _line(rules)]
+    lines += [_line(map(markdown_text, row)) for row in rows]
     return "\n".join([f"### {table.title}", "", table.caption, "", *lines, ""])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def latex(table: Table) -> str:

@@ -9,6 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from yolo_synth.data.source import open_data
+from yolo_synth.escaping import say
 from yolo_synth.networks.yolov3.architecture import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
 from yolo_synth.survey.membership import split_of_images
@@ -51,17 +52,17 @@ def anchors(
     split = table["image"].map(split_of_images(module))
     sizes = network_sizes(table[(table["dropped"] == "") & (split == "train")], side, module.resize)
     fitted = fit_anchors(sizes, count, seed)
-    print(f"# width and height in pixels at {side} x {side}; {len(sizes)} boxes of {data}, train")  # noqa: T201
+    say(f"# width and height in pixels at {side} x {side}; {len(sizes)} boxes of {data}, train")
     if len(sizes) < _FEW_BOXES * count:
-        print(  # noqa: T201
+        say(
             f"# so few boxes, less than {_FEW_BOXES} an anchor, tell little of other images of the kind"
         )
     for name, found in (("anchors", fitted), ("yolov3", np.array(ANCHORS))):
         fit = best_iou(sizes, found)
         recall = float((fit > MATCH_IOU).mean())
         pairs = ", ".join(f"[{width:g}, {height:g}]" for width, height in found)
-        print(f"# best-possible recall {recall:.4f}, mean best IoU {fit.mean():.4f}")  # noqa: T201
-        print(f"{name}: [{pairs}]")  # noqa: T201
+        say(f"# best-possible recall {recall:.4f}, mean best IoU {fit.mean():.4f}")
+        say(f"{name}: [{pairs}]")
 
 
 def fit_anchors(sizes: Sizes, count: int, seed: int = 0) -> NDArray[np.float64]:

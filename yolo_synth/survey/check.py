@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,6 +15,8 @@ from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import open_data
 from yolo_synth.data.splits import SPLITS
 from yolo_synth.data.unused import PICTURES, by_ending
+from yolo_synth.escaping import csv_text, say
+from yolo_synth.files import write_whole
 from yolo_synth.survey.faults import (
     KINDS,
     Fault,
@@ -85,10 +86,10 @@ def check(
         raise ValueError(f"--workers is 1 at least, not {workers}")
     module = open_data(data, trust=trust)
     findings = examine(module, workers)
-    print(_text(findings, ignored))  # noqa: T201
+    say(_text(findings, ignored))
     if out is not None:
         _write(findings, Path(out))
-        print(f"{out}: faults.csv, near_duplicates.csv")  # noqa: T201
+        say(f"{out}: faults.csv, near_duplicates.csv")
     return int(any(fault.kind not in ignored for fault in findings.faults))
 
 
@@ -213,15 +214,8 @@ def _text(findings: Findings, ignored: set[str]) -> str:
 
 
 def _write(findings: Findings, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_rows(folder / "faults.csv", Fault._fields, findings.faults)
+    faults = pd.DataFrame(findings.faults, columns=Fault._fields)
+    write_whole(folder / "faults.csv", csv_text(faults, index=False))
     columns = ["image", "split", "like", "like_split", "likeness"]
     table = findings.duplicates.reindex(columns=columns)
-    table.to_csv(folder / "near_duplicates.csv", index=False, float_format="%.3f")
-
-
-def _write_rows(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows(rows)
+    write_whole(folder / "near_duplicates.csv", csv_text(table, index=False, float_format="%.3f"))

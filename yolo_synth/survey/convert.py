@@ -6,6 +6,7 @@ from pathlib import Path
 
 from yolo_synth.data.convert import Format, Placing, write_converted
 from yolo_synth.data.source import open_data
+from yolo_synth.escaping import say
 
 
 def convert(
@@ -36,4 +37,4 @@ def convert(
     counts = ", ".join(
         f"{len(module.names(split))} {split}" for split in ("train", "valid", "test")
     )
-    print(f"{out}: {counts} images with {boxes} boxes")  # noqa: T201
+    say(f"{out}: {counts} images with {boxes} boxes")

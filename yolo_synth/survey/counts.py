@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import REASONS
+from yolo_synth.escaping import csv_text
+from yolo_synth.files import write_whole
 from yolo_synth.labels import class_colours
 from yolo_synth.networks.yolov3.architecture import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
@@ -74,10 +76,10 @@ class Counts:
 
     def write(self, folder: Path) -> None:
         """Write the four tables as CSV."""
-        folder.mkdir(parents=True, exist_ok=True)
         for name in ("splits", "classes", "attributes", "groups"):
             table: pd.DataFrame = getattr(self, name)
-            table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+            text = csv_text(table, index=False, float_format="%.6g")
+            write_whole(folder / f"{name}.csv", text)
 
 
 def commonest(labels: NDArray[Any], classes: int) -> list[int]:

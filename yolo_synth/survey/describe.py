@@ -8,6 +8,7 @@ from typing import Final
 import pandas as pd
 
 from yolo_synth.data.source import open_data
+from yolo_synth.escaping import say
 from yolo_synth.survey import charts
 from yolo_synth.survey.counts import Counts, count
 from yolo_synth.survey.heat import places
@@ -32,7 +33,7 @@ def describe(data: str, out: str | None = None, *, trust: bool = False) -> None:
     counts = count(module)
     folder = Path(out) if out else Path("description") / Path(data).stem
     scale = f"{module.image_size} x {module.image_size}, {module.resize}"
-    print(_text(counts, scale))  # noqa: T201
+    say(_text(counts, scale))
     counts.write(folder)
     name = f"{module.title} ({data})"
     figures = {
@@ -42,7 +43,7 @@ def describe(data: str, out: str | None = None, *, trust: bool = False) -> None:
     }
     for key, figure in figures.items():
         figure.savefig(folder / f"{key}.png", dpi=150)
-    print(f"{folder}: {', '.join(f'{key}.png' for key in figures)} and four tables as CSV")  # noqa: T201
+    say(f"{folder}: {', '.join(f'{key}.png' for key in figures)} and four tables as CSV")
 
 
 def _text(counts: Counts, scale: str) -> str:

@@ -20,6 +20,7 @@ from yolo_synth.data.images import Pixels, decode, shrink
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import open_data
 from yolo_synth.data.splits import SPLITS
+from yolo_synth.escaping import say
 from yolo_synth.labels import class_colours
 from yolo_synth.survey.charts import REASON_COLOURS, REASON_NAMES
 
@@ -72,7 +73,7 @@ def preview(
         boxes = table[table["dropped"].isin(list(REASON_NAMES))]
         drawn = _draw_by_reason(boxes, images, seed)
         if not drawn:
-            print(f"no filter left out a box in {split} of {data}; {out} is not written")  # noqa: T201
+            say(f"no filter left out a box in {split} of {data}; {out} is not written")
             return
     else:
         with_boxes = _shuffled(boxes["image"].unique(), seed)
@@ -89,7 +90,7 @@ def preview(
     title = f"{module.title} {split}: {len(drawn)} of {len(names):,} images, {what}"
     path.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(pixels, boxes, colours, title).savefig(path, dpi=_DPI)
-    print(f"{out}: {len(drawn)} images, {len(boxes)} {what}")  # noqa: T201
+    say(f"{out}: {len(drawn)} images, {len(boxes)} {what}")
 
 
 def _shuffled(names: Sequence[str] | np.ndarray, seed: int) -> list[str]:
