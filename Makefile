@@ -8,7 +8,7 @@ VENV := $(if $(filter-out $(VERSION),$(shell test ! -x .venv/bin/python || .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test fuzz lint types browser format bench clean
+.PHONY: demo test fuzz docs lint types browser format bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/yolo-synth demo
@@ -22,6 +22,9 @@ SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 fuzz: $(INSTALLED)
 	@echo "seed $(SEED): make fuzz SEED=$(SEED) draws the same"
 	$(BIN)/python -m pytest -q -n 2 -m fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/build.py docs/api
 
 # The report's page is tested in a real browser. Where there is none and Debian's packages can be
 # installed, they are; elsewhere those tests are skipped and say so.
@@ -54,4 +57,4 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/evaluation.py
 
 clean:
-	rm -rf .venv .venv-3.* demo
+	rm -rf .venv .venv-3.* demo docs/api

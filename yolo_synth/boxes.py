@@ -73,7 +73,12 @@ class Placement:
     scale_y: float
 
     def to_network(self, boxes: Tensor) -> Tensor:
-        """Move boxes [n, 4] from pixels of the original image to pixels of the network input."""
+        """Move boxes [n, 4] from pixels of the original image to pixels of the network input.
+
+        Example:
+            >>> place(1280, 720, 416).to_network(torch.tensor([[0.0, 0.0, 640.0, 720.0]]))
+            tensor([[  0.,  91., 208., 325.]])
+        """
         return boxes * self._scale(boxes) + self._offset(boxes)
 
     def to_image(self, boxes: Tensor) -> Tensor:
@@ -98,6 +103,12 @@ def place(width: int, height: int, size: int, resize: Resize = "letterbox") -> P
         height: Height of the original image, in pixels.
         size: Side of the network input, in pixels.
         resize: `letterbox` or `stretch`.
+
+    Example:
+        >>> place(1280, 720, 416)
+        Placement(width=416, height=234, left=0, top=91, scale_x=0.325, scale_y=0.325)
+        >>> place(1280, 720, 416, "stretch").scale_y
+        0.5777777777777777
     """
     if resize == "stretch":
         return Placement(size, size, 0, 0, size / width, size / height)

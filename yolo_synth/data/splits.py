@@ -131,6 +131,10 @@ def random_split(images: Iterable[str], seed: int = 0) -> dict[str, list[str]]:
 
     Raises:
         ValueError: If there are fewer than 4 images, so that a part would be empty.
+
+    Example:
+        >>> random_split(["a", "b", "c", "d", "e"])
+        {'train': ['c', 'b', 'e'], 'valid': ['d'], 'test': ['a']}
     """
     names = sorted(set(images), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     if len(names) < 4:
@@ -163,6 +167,11 @@ def group_split(groups: Mapping[str, str], seed: int = 0) -> dict[str, list[str]
 
     Raises:
         ValueError: If there are fewer than 3 groups.
+
+    Example:
+        >>> frames = {f"{video}{frame}": video for video in "abcde" for frame in (1, 2)}
+        >>> {part: sorted(names) for part, names in group_split(frames).items()}
+        {'train': ['a1', 'a2', 'b1', 'b2', 'e1', 'e2'], 'valid': ['d1', 'd2'], 'test': ['c1', 'c2']}
     """
     return _deal(groups, _SHARES, seed)
 
@@ -206,7 +215,12 @@ def part_split(images: pd.DataFrame, seed: int = 0) -> dict[str, list[str]]:
 
 
 def part_of(path: str) -> str:
-    """Return the split that an image's folders say it is of: `…/train/…`, `…/val/…`; or ""."""
+    """Return the split that an image's folders say it is of: `…/train/…`, `…/val/…`; or "".
+
+    Example:
+        >>> part_of("images/100k/val/b1c66a42.jpg"), part_of("val.jpg")
+        ('valid', '')
+    """
     folders = PurePosixPath(path).parts[:-1]
     return next((PARTS[folder] for folder in reversed(folders) if folder in PARTS), "")
 

@@ -27,6 +27,11 @@ def center(grams: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the matrices are not square or an entry is not finite.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [2], [6]])
+        >>> center(x @ x.mT).tolist()  # of -2, -1 and 3
+        [[4.0, 2.0, -6.0], [2.0, 1.0, -3.0], [-6.0, -3.0, 9.0]]
     """
     grams = checked(grams)
     rows = grams.mean(-1, keepdim=True)

@@ -17,6 +17,10 @@ def holm(p: Tensor) -> Tensor:
 
     Returns:
         Corrected p-values, in 0..1.
+
+    Example:
+        >>> [round(p, 2) for p in holm(torch.tensor([0.01, 0.04, 0.03])).tolist()]
+        [0.03, 0.06, 0.06]
     """
     counted = ~p.isnan()
     ordered, order = p[counted].sort()

@@ -99,6 +99,17 @@ def deconfound(grams: Tensor, initial: Tensor, groups: Sequence[Hashable] | None
 
     Raises:
         ValueError: As `cka`, or if the number of layers differs.
+
+    Example:
+        Two networks that changed independently have their start in common, and nothing else.
+
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> start, a, b = torch.randn(3, 1, 40, 500, generator=generator, dtype=torch.float64)
+        >>> start, a, b = (x @ x.mT for x in (start, start + a, start + b))
+        >>> plain = cka(a, b, debiased=True)
+        >>> added = cka(deconfound(a, start), deconfound(b, start), debiased=True)
+        >>> round(plain.item(), 2), round(added.item(), 1)
+        (0.26, 0.0)
     """
     check_same_images(grams, initial)
     if len(initial) not in (1, len(grams)):
