@@ -9,16 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
-from itertools import chain
 from math import prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-LayerChoice = str | type[nn.Module]
-"""A module's name, a pattern with `*`, `?` or `[...]` for several, or a class of modules."""
 
 
 class Output(NamedTuple):
@@ -29,12 +24,14 @@ class Output(NamedTuple):
         module: The module's name.
         place: Which of the tensors that the module returns in a forward pass.
         shape: For one image.
+        of: How many tensors the module returns in a forward pass; some may be no layers.
     """
 
     name: str
     module: str
     place: int
     shape: tuple[int, ...]
+    of: int
 
     @property
     def features(self) -> int:
@@ -52,43 +49,6 @@ class Part(NamedTuple):
 
     layer: int
     features: slice
-
-
-def find_outputs(
-    network: nn.Module, images: Tensor, layers: Sequence[LayerChoice] | None
-) -> list[Output]:
-    """Run a network once and list what the chosen layers return, in the order of their first call.
-
-    Args:
-        network: In eval mode.
-        images: Its input; two images show which tensors have no image axis.
-        layers: Which modules; None for all that have no modules inside.
-
-    Raises:
-        ValueError: If a choice stands for no module that runs, or a tensor is not one of images.
-    """
-    if layers is None:
-        modules = {name for name, module in network.named_modules() if not list(module.children())}
-    else:
-        modules = {name for choice in layers for name in _matching(network, choice)}
-    returned: dict[str, list[Tensor]] = {}
-
-    def note(module: str, tensor: Tensor) -> None:
-        returned.setdefault(module, []).append(tensor.to("meta"))
-
-    with _hooked(network, modules, note):
-        network(images)
-    for choice in layers or ():
-        if returned.keys().isdisjoint(_matching(network, choice)):
-            raise ValueError(f"no module that {choice!r} stands for returns a tensor when it runs")
-    outputs = [
-        Output(f"{name}:{i}" if len(tensors) > 1 else name, name, i, tuple(tensor.shape[1:]))
-        for name, tensors in returned.items()
-        for i, tensor in enumerate(tensors)
-    ]
-    for output, tensor in zip(outputs, chain.from_iterable(returned.values()), strict=True):
-        _check(output, tensor, len(images))
-    return outputs
 
 
 def pack(outputs: Sequence[Output], capacity: int) -> Iterator[list[Part]]:
@@ -116,6 +76,7 @@ def catch(
     parts: Sequence[Part],
     images: int,
     dtype: torch.dtype,
+    reduce: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
     """Run a network over all images and keep some features of its layers.
 
@@ -126,6 +87,7 @@ def catch(
         parts: Which features to keep, at most one part of an output.
         images: How many images the batches hold together.
         dtype: Of what is kept.
+        reduce: What to make of an output [b, ...] before its features are counted.
 
     Returns:
         For each part [images, features of the part].
@@ -139,23 +101,29 @@ def catch(
         for part in parts
     ]
     targets = {outputs[part.layer]: (part, rows) for part, rows in zip(parts, kept, strict=True)}
-    modules = {output.module for output in targets}
+    modules = {output.module: output.of for output in targets}
     expected = {(output.module, output.place): output for output in outputs}
     missing: set[Output] = set()
     calls: dict[str, int] = {}
     batch = slice(0, 0)
 
-    def keep(module: str, tensor: Tensor) -> None:
-        place = calls[module] = calls.get(module, -1) + 1
-        if (output := expected.get((module, place))) is None:
-            raise ValueError(f"layer {module} returns more tensors for some images than for others")
-        _check(output, tensor, batch.stop - batch.start)
-        if output in targets:
-            part, rows = targets[output]
-            rows[batch] = tensor.flatten(1)[:, part.features]
-            missing.remove(output)
+    def keep(module: str, tensors: list[Tensor]) -> None:
+        for tensor in tensors:
+            place = calls[module] = calls.get(module, -1) + 1
+            if place >= modules[module]:
+                raise ValueError(
+                    f"layer {module} returns more tensors for some images than for others"
+                )
+            if (output := expected.get((module, place))) is None:
+                continue
+            _check(output, tensor, batch.stop - batch.start)
+            if output in targets:
+                part, rows = targets[output]
+                values = reduce(tensor) if reduce else tensor
+                rows[batch] = values.flatten(1)[:, part.features]
+                missing.remove(output)
 
-    with _hooked(network, modules, keep):
+    with hooked(network, modules, keep):
         for inputs in batches:
             batch = slice(batch.stop, batch.stop + len(inputs))
             calls.clear()
@@ -166,24 +134,14 @@ def catch(
     return kept
 
 
-def _matching(network: nn.Module, choice: LayerChoice) -> list[str]:
-    if isinstance(choice, str):
-        return [name for name, _ in network.named_modules() if fnmatchcase(name, choice)]
-    return [name for name, module in network.named_modules() if isinstance(module, choice)]
-
-
 @contextmanager
-def _hooked(
-    network: nn.Module, modules: set[str], act: Callable[[str, Tensor], None]
+def hooked(
+    network: nn.Module, modules: Iterable[str], act: Callable[[str, list[Tensor]], None]
 ) -> Iterator[None]:
-    """Call `act` with the name of a module and each tensor that it returns, as it returns."""
+    """Call `act` with the name of a module and the tensors that it returns, as it returns."""
 
     def hook(name: str) -> Callable[[nn.Module, object, object], None]:
-        def call(module: nn.Module, inputs: object, returned: object) -> None:
-            for tensor in _tensors(returned):
-                act(name, tensor)
-
-        return call
+        return lambda module, inputs, returned: act(name, list(_tensors(returned)))
 
     handles = [network.get_submodule(name).register_forward_hook(hook(name)) for name in modules]
     try:

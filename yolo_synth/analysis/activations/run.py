@@ -13,7 +13,6 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -23,13 +22,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from yolo_synth.analysis.activations.breadth_first import Batch, Piece, run_breadth_first
+from yolo_synth.analysis.activations.blocks import LayerChoice, named_blocks
+from yolo_synth.analysis.activations.breadth_first import Piece, run_breadth_first
 from yolo_synth.analysis.activations.collecting import Layers, collect
 from yolo_synth.analysis.activations.grams import GramFolder, fingerprint, gram_bytes, share
-from yolo_synth.analysis.activations.hooks import LayerChoice, Part, catch, find_outputs, pack
+from yolo_synth.analysis.activations.hooked import prepare_hooks
+from yolo_synth.analysis.activations.inputs import batches_of, check_images, evaluating, example_of
 from yolo_synth.analysis.activations.layers import Planned, is_planned, read_layers
 from yolo_synth.analysis.activations.plan import DoesNotFitError, make_plan, most_images
-from yolo_synth.analysis.activations.policy import Policy, hook_policy, memory_of, policies
+from yolo_synth.analysis.activations.policy import Policy, memory_of, policies
 from yolo_synth.analysis.activations.precision import full_float32
 
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -43,7 +44,7 @@ def gram_matrices(
     network: nn.Module,
     images: Tensor,
     *,
-    layers: Sequence[LayerChoice] | None = None,
+    layers: str | Sequence[LayerChoice] | None = None,
     memory: int | None = None,
     precision: Precision = "float32",
     folder: Path | None = None,
@@ -75,7 +76,7 @@ def gram_matrices(
         ValueError: As `each_layer`; if an activation is not finite, with its layer and images; if
             `folder` holds matrices of another network or of other images.
     """
-    memory = memory_of(_example(network).device) if memory is None else memory
+    memory = memory_of(example_of(network).device) if memory is None else memory
     most = -(-len(images) // group.size()) if group else len(images)
     if group and len(images) <= most * (group.size() - 1):
         raise ValueError(f"{len(images)} images are too few for each of {group.size()} processes")
@@ -112,7 +113,7 @@ def _blocks(
     count, itemsize = len(images), DTYPES[precision].itemsize
     with evaluating(network):
         layers = read_layers(cast(Planned, network), images.shape[1:])
-    ways = policies(_example(network).device, count, DTYPES[precision], memory)
+    ways = policies(example_of(network).device, count, DTYPES[precision], memory)
     at_once = most_images(layers, count, itemsize, memory, processes, ways)
     if at_once < 2:
         return []
@@ -176,7 +177,7 @@ def each_layer(
     network: nn.Module,
     images: Tensor,
     *,
-    layers: Sequence[LayerChoice] | None = None,
+    layers: str | Sequence[LayerChoice] | None = None,
     memory: int | None = None,
     precision: Precision = "float32",
 ) -> Iterator[Piece]:
@@ -190,9 +191,9 @@ def each_layer(
     Args:
         network: It is used in eval mode and left as it was.
         images: [n, 3, H, W], float in 0..1, or uint8, which is divided by 255.
-        layers: Names of modules, patterns of names such as `backbone.*`, or classes; None for the
-            whole plan, without one for the `blocks` that the network names, or else for all modules
-            that have none inside.
+        layers: Names of modules, patterns of names such as `backbone.*`, or classes; a pattern
+            alone; `leaves` for all modules that have none inside. None for the whole plan, without
+            one for the `blocks` that the network names, or else for about 30 found in it.
         memory: Bytes that the layers' outputs, and what is needed to compute them, may take, beside
             the network and the images; without a plan, the bytes of the outputs that are kept. By
             default 2 GiB on a processor, and most of what is free on a CUDA device.
@@ -205,30 +206,31 @@ def each_layer(
 
     Raises:
         ValueError: If the images are not such a tensor, if `memory` is not enough, or if `layers`
-            has a choice that stands for no module that runs, or for one that does not return
-            floating numbers for each image.
+            names modules that do not return floating numbers for each image, with all of them, or
+            has a pattern or class that stands for none that does. What else does not is left out,
+            and logged once; `choose_layers` returns it.
     """
-    memory = memory_of(_example(network).device) if memory is None else memory
+    memory = memory_of(example_of(network).device) if memory is None else memory
     with full_float32():
         yield from _prepare(network, images, layers, memory, precision, len(images)).pieces
 
 
 def layer_names(
-    network: nn.Module, images: Tensor, *, layers: Sequence[LayerChoice] | None = None
+    network: nn.Module, images: Tensor, *, layers: str | Sequence[LayerChoice] | None = None
 ) -> list[str]:
     """Return the names of the layers that `gram_matrices` and `each_layer` number from 0.
 
     The module's name; `name:0`, `name:1` and so on where it returns several tensors in a forward
     pass or is called several times. The arguments are as in `each_layer`.
     """
-    memory = memory_of(_example(network).device)
+    memory = memory_of(example_of(network).device)
     return _prepare(network, images, layers, memory, "float32", len(images)).names
 
 
 def _prepare(
     network: nn.Module,
     images: Tensor,
-    layers: Sequence[LayerChoice] | None,
+    layers: str | Sequence[LayerChoice] | None,
     memory: int,
     precision: str,
     most: int,
@@ -241,19 +243,16 @@ def _prepare(
     And, of a network with a plan, `sums` bytes for each layer that runs. `at_once` allows policies that
     look at the end alone whether all is finite.
     """
-    if images.dim() != 4 or not len(images):
-        raise ValueError(f"images must be [n, 3, H, W] with n >= 1, not {list(images.shape)}")
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise ValueError(f"images must be uint8 or float in 0..1, not {images.dtype}")
+    check_images(images)
     if precision not in DTYPES:
         raise ValueError(f"precision must be one of {', '.join(DTYPES)}, not {precision!r}")
     if layers is None and is_planned(network):
-        dtype, device = DTYPES[precision], _example(network).device
+        dtype, device = DTYPES[precision], example_of(network).device
         ways = policies(device, len(images), dtype, memory)
         ways = tuple(way for way in ways if at_once or not way.at_the_end)
         return _prepare_plan(network, images, memory, dtype, most, sums, ways)
     chosen = named_blocks(network) if layers is None else layers
-    return _prepare_hooks(network, images, chosen, memory, DTYPES[precision], most)
+    return prepare_hooks(network, images, chosen, memory, DTYPES[precision], most)
 
 
 def _prepare_plan(
@@ -273,72 +272,9 @@ def _prepare_plan(
     @torch.inference_mode()
     def pieces() -> Iterator[Piece]:
         with evaluating(network):
-            batches = _batches(images, _example(network).device, dtype, plan.policy)
+            batches = batches_of(images, example_of(network).device, dtype, plan.policy)
             yield from run_breadth_first(plan, batches)
 
     names = [f"layers.{layer.index}" for layer in layers]
     features = [layer.features for layer in layers]
     return Layers(names, features, gram_sources, pieces(), plan.policy)
-
-
-def _prepare_hooks(
-    network: nn.Module,
-    images: Tensor,
-    layers: Sequence[LayerChoice] | None,
-    memory: int,
-    dtype: torch.dtype,
-    most: int,
-) -> Layers:
-    weight = _example(network)
-    way = hook_policy(weight.device, len(images), dtype, memory)
-    batches = _batches(images, weight.device, weight.dtype, way)
-    casting = torch.autocast(weight.device.type, dtype, enabled=dtype == torch.bfloat16)
-    with evaluating(network), torch.inference_mode(), casting:
-        outputs = find_outputs(network, batches[0].rows()[:2], layers)
-    capacity = int(way.hooked * memory) // (most * dtype.itemsize)
-    if not capacity:
-        raise ValueError(f"{memory} bytes of memory do not hold one feature of {most} images")
-
-    def kept(parts: Sequence[Part]) -> list[Tensor]:
-        with evaluating(network), torch.inference_mode(), casting:
-            inputs = (batch.rows() for batch in batches)
-            return catch(network, inputs, outputs, parts, len(images), dtype)
-
-    def pieces() -> Iterator[Piece]:
-        for parts in pack(outputs, capacity):
-            for part, rows in zip(parts, kept(parts), strict=True):
-                yield Piece(part.layer, [rows])
-
-    names = [output.name for output in outputs]
-    features = [output.features for output in outputs]
-    return Layers(names, features, [(0, ())] * len(outputs), pieces(), way)
-
-
-def _batches(images: Tensor, device: torch.device, dtype: torch.dtype, way: Policy) -> list[Batch]:
-    """Bring the images to a device, all at once: 200 of 416x416 are 0.1 GB."""
-    groups = torch.split(images.to(device), way.least_group)
-    return [Batch(group, dtype, way.memory_format) for group in groups]
-
-
-def _example(network: nn.Module) -> Tensor:
-    """Return a parameter, which shows the device and the type of the network's input."""
-    return next(network.parameters(), torch.empty(0))
-
-
-def named_blocks(network: nn.Module) -> list[str] | None:
-    """Return the names of a network's blocks, if it says any."""
-    blocks = getattr(network, "blocks", None)
-    said = isinstance(blocks, list) and all(isinstance(name, str) for name in blocks)
-    return blocks if said else None
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into eval mode, and each of its modules back to the mode it was in."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

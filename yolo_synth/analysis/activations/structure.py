@@ -11,8 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from yolo_synth.analysis.activations.hooks import find_outputs
-from yolo_synth.analysis.activations.run import evaluating, named_blocks
+from yolo_synth.analysis.activations.blocks import choose, named_blocks
+from yolo_synth.analysis.activations.inputs import evaluating
 
 IMAGE: Final = -1
 """The source index that stands for the network's input."""
@@ -173,7 +173,7 @@ def _structure_of_blocks(
     weight = next(network.parameters())
     black = torch.zeros(2, 3, image_size, image_size, dtype=weight.dtype, device=weight.device)
     with evaluating(network), torch.inference_mode():
-        outputs = find_outputs(network, black, blocks)
+        outputs = choose(network, black, blocks).outputs
     strides: list[int] = []
     for output in outputs:
         is_map = len(output.shape) == 3
