@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from yolo_synth.data import SETS
 
 if TYPE_CHECKING:
+    from yolo_synth.analysis.activations.blocks import choose_layers
     from yolo_synth.analysis.activations.run import gram_matrices, layer_names
     from yolo_synth.analysis.activations.structure import Structure, structure_of
     from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
@@ -50,6 +51,7 @@ __all__ = [
     "Network",
     "Structure",
     "YOLOv3",
+    "choose_layers",
     "cka",
     "compare_detections",
     "detection_loss",
@@ -78,6 +80,7 @@ _HOME = {
     "LayerSeries": "analysis.similarity.series",
     "Network": "networks.contract",
     "Structure": "analysis.activations.structure",
+    "choose_layers": "analysis.activations.blocks",
     "cka": "analysis.similarity.cka",
     "compare_detections": "difference.compare",
     "gram_matrices": "analysis.activations.run",

@@ -25,7 +25,6 @@ from yolo_synth.analysis.activations.grams import load_grams
 from yolo_synth.analysis.activations.layers import is_planned, read_layers
 from yolo_synth.analysis.activations.run import each_layer, gram_matrices, layer_names
 from yolo_synth.analysis.activations.structure import structure_of
-from yolo_synth.comparison import Probe, compare
 from yolo_synth.networks.yolov3.network import YOLOv3
 
 
@@ -525,10 +524,6 @@ def test_our_own_network_is_read_as_its_107_layers_by_every_function():
         "upsample": 2,
         "yolo": 3,
     }
-    probe = Probe(images, [str(i) for i in range(8)], "none")
-    comparison = compare(("a", network), ("b", network), probe)
-    assert comparison.debiased.shape == comparison.biased.shape == (107, 107)
-    assert comparison.structure == structure
 
 
 def test_sources_without_layers_are_not_passed_over():
@@ -589,7 +584,7 @@ def test_in_place_repeated_and_several_outputs():
         (["cnv"], "'cnv'"),
         (["idle"], "'idle'"),
         ([nn.BatchNorm2d], "BatchNorm2d"),
-        (["pick"], "layer pick returned"),
+        (["pick"], "'pick' .* has no row of numbers for each of 2 images"),
     ],
 )
 def test_layers_that_cannot_be_had_are_refused(layers, message):

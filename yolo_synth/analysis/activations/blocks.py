@@ -187,7 +187,9 @@ def _asked_for(
         if not kept:
             shown = repr(choice) if isinstance(choice, str) else choice.__name__
             why = f": {odd[0].name} {odd[0].reason}" if odd else ""
-            refused.append(f"{shown} stands for none that does{why}")
+            refused.append(
+                f"{shown} stands for {'none that does' if odd else 'no module that runs'}{why}"
+            )
         names |= dict.fromkeys(kept)
         left_out |= dict.fromkeys(odd)
     if refused:
@@ -199,7 +201,7 @@ def _asked_for(
 
 def _matches(choice: LayerChoice, name: str, module: Recorded) -> bool:
     if isinstance(choice, str):
-        return fnmatchcase(name, choice)
+        return bool(name) and fnmatchcase(name, choice)
     return isinstance(module.module, choice)
 
 
