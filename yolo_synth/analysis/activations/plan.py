@@ -92,6 +92,7 @@ class Plan:
 
     def _peak_on_whole(self) -> int:
         """Bytes held while the layers run whole, an output until its last reader has run."""
+        # A view shares the memory of what it looks at, which lives until the view's last reader has run
         owner: dict[int, int] = {}
         until: dict[int, int] = {}
         for layer in self.layers:
@@ -103,6 +104,7 @@ class Plan:
         held = {layer.index for layer in self.exits}
         peak = 0
         for layer in self.layers[self.striped :]:
+            # While a layer runs, its sources are there and its output is coming: the larger sum counts
             before = sum(size[index] for index in held)
             held = {index for index in held if until[index] > layer.index} | {owner[layer.index]}
             after = sum(size[index] for index in held)
@@ -123,6 +125,7 @@ class Plan:
         for layer in self.layers[: self.striped]:
             late = max(lag[source] for source in layer.sources)
             height = layer.inputs[0][1]
+            # Besides its new rows a layer needs those that the next stripe's first rows reach back to
             windows = []
             for source, (channels, _, width) in zip(layer.sources, layer.inputs, strict=True):
                 rows = reach(layer.chain.convolution) if layer.chain else late - lag[source]
@@ -130,15 +133,18 @@ class Plan:
                 windows.append(size[source] + rows * channels * width)
             if layer.chain:
                 conv = layer.chain.convolution
+                # A row of output waits for all rows below it that its kernel reaches; -(-a // b) rounds up
                 late = -(-(late + reach(conv) - 1 - padding(conv)[0]) // conv.stride[0])
             lag[layer.index] = late
             channels, height, width = layer.shape
+            # The last stripe gives the rows that were late as well
             rows = min(height, -(-self.rows * height // self.height) + late)
             size[layer.index] = channels * rows * width
             held.add(layer.index)
             working = round(self.policy.working * group * max(size[layer.index], *windows))
             peak = max(peak, sum(size[index] for index in held) + working)
             held = {index for index in held if last_use[index] > layer.index}
+        # What whole layers will read is put together from all stripes, and stays
         assembled = sum(layer.features for layer in exits)
         return (assembled + kept + peak) * self.images * self.itemsize
 
@@ -199,6 +205,7 @@ def most_images(
             return True
         return False
 
+    # One more image never needs less, so the counts that fit come before those that do not
     return bisect_left(range(1, images + 1), True, key=too_many)
 
 

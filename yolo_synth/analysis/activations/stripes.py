@@ -51,6 +51,7 @@ class ConvolutionStripes:
         pad, pad_sideways = padding(conv)
         zeros = _copied(rows.new_zeros(*rows.shape[:2], pad, rows.shape[3]))
         window = _joined(zeros if self._kept is None else self._kept, rows, *[zeros] * last)
+        # Too few rows for one of output: padded only so that conv2d runs, and what it gives is cut off
         missing = max(0, reach(conv) - window.shape[2])
         count = 0 if missing else (window.shape[2] - reach(conv)) // conv.stride[0] + 1
         self._kept = _copied(window[:, :, count * conv.stride[0] :])

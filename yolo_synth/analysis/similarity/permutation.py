@@ -43,6 +43,7 @@ class PermutationTest:
     @property
     def p_corrected(self) -> Tensor:
         """P-value of each cell corrected over all cells [*cells], by the maximum statistic."""
+        # Standardised, since else the cell with the widest null alone would make the maximum
         value, draws = self._standardised()
         largest = draws.flatten(1).amax(-1)
         return _p_value(value, largest.view(-1, *[1] * value.ndim)).where(
@@ -86,9 +87,11 @@ class PermutationTest:
         return best.masked_fill(none, -1), p.masked_fill(none, torch.nan)
 
     def _standardised(self) -> tuple[Tensor, Tensor]:
+        # The observed value counts as one more draw: by the hypothesis it is one
         together = torch.cat([self.value[None], self.draws])
         deviation = together.std(0)
         scores = (together - together.mean(0)) / deviation.where(deviation > 0, 1.0)
+        # A cell without a value is never the largest
         scores = scores.nan_to_num(-torch.inf)
         return scores[0], scores[1:]
 
@@ -145,6 +148,7 @@ def permutation_test(
     values = torch.cat(
         [
             shuffle(left, b, part[:, rows] * n + part[:, columns])
+            # Fifty orders at a time: their places [50, n (n + 1) / 2] stay small
             for part in (orders[start : start + 50] for start in range(0, len(orders), 50))
         ]
     )
@@ -200,6 +204,7 @@ def _permutations(
     generator = torch.Generator().manual_seed(seed)
     places = member.argsort(stable=True)
     for _ in range(number):
+        # Group number plus a number below 1: sorting shuffles within groups and mixes none
         keys = member + torch.rand(n, generator=generator, dtype=torch.float64)
         order = torch.empty_like(places)
         order[places] = keys.argsort()

@@ -15,6 +15,7 @@ async function unpack(id) {
   const planes = new Uint8Array(await new Response(stream).arrayBuffer());
   const count = planes.length / 2, values = new Int16Array(count);
   for (let i = 0; i < count; i++) {
+    // Even codes are positive, odd ones negative: small differences have a high byte of zeros, which packs well.
     const zigzag = planes[i] | planes[count + i] << 8;
     values[i] = zigzag >>> 1 ^ -(zigzag & 1);
   }
@@ -46,6 +47,7 @@ function readMatrices(values) {
   D.pairs.forEach((pair, number) => {
     const start = 2 * number * N * N;
     const first = values.subarray(start, start + N * N), more = values.subarray(start + N * N, start + 2 * N * N);
+    // The second matrix is stored as what it has more than the first.
     for (let i = 0; i < N * N; i++) more[i] += first[i];
     [first, more].forEach((steps, place) => {
       const matrix = pair[D.measures[place][0]] = scaled(steps, D.precision);

@@ -33,6 +33,7 @@ function hatch(c) {
 function drawCells(c, matrix, left, top, length) {
   c.fillStyle = hatch(c);
   c.fillRect(left, top, length, length);
+  // Below three pixels a cell, nearest neighbours would drop lines; but smoothing would blend cells that are not defined.
   c.imageSmoothingEnabled = length * (window.devicePixelRatio || 1) < 3 * N && !matrix.some(Number.isNaN);
   c.drawImage(bitmap(matrix), left, top, length, length);
 }
@@ -52,6 +53,7 @@ function mapFrame() {
   const canvas = $("map"), width = canvas.parentElement.clientWidth, ratio = window.devicePixelRatio || 1;
   const narrow = width < 600, side = narrow ? 14 : 24, left = (narrow ? 24 : 46) + side;
   const room = (width - left - 4) * ratio / N;
+  // Whole device pixels a cell where there is room, so that all cells look equally large.
   const length = (room >= 2 ? Math.floor(room) : room) / ratio * N;
   const top = 42, height = top + length + side + 38;
   return { canvas, width, height, side, left, top, length, x: scale(left, length), y: scale(top + length, -length) };
@@ -83,6 +85,7 @@ function drawMap() {
     c.restore();
   }
   if (state.row >= 0) {
+    // Dark on white can be seen on every colour of the map.
     for (const [colour, thickness] of [["#fff", 3], [D.ink, 1]]) {
       line(c, [[left - thick, y(state.row)], [x.edge(state.column), y(state.row)]], colour, thickness);
       line(c, [[x(state.column), y.edge(state.row)], [x(state.column), top + length + thick]], colour, thickness);

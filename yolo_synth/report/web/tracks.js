@@ -61,6 +61,7 @@ function band(c, x, y, low, high, colour) {
     c.beginPath();
     for (let i = start; i < end; i++) c.lineTo(x(i), y(high[i]));
     for (let i = end - 1; i >= start; i--) c.lineTo(x(i), y(low[i]));
+    // A single layer between gaps has no area: it gets a bar.
     if (end === start + 1) c.rect(x(start) - x.step / 2, y(high[start]), x.step, y(low[start]) - y(high[start]));
     c.fill();
     start = end;
@@ -83,6 +84,7 @@ function drawRow(c, { name, to, draw, colour, width, dash = [] }, rows, own, x, 
   if (!values || !draw) return;
   if (draw === "band") band(c, x, y, values, rows[to], alpha(own, .22));
   else if (draw === "area") {
+    // value * 0 keeps what is not defined NaN, so that the area has the curve's gaps.
     band(c, x, y, values.map(value => value * 0 + floor), values, "#D9DCDF");
     line(c, curve(values, x, y), D.faint, .9);
   } else line(c, curve(values, x, y), colour || own, width, dash);
