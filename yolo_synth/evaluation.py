@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from yolo_synth.devices import fastest
 from yolo_synth.escaping import csv_text, say
 from yolo_synth.files import Kept, digest, write_whole
 from yolo_synth.labels import CLASSES
-from yolo_synth.runs import BEST, METRICS, Run, find_runs, test_domains
+from yolo_synth.runs import BEST, METRICS, Run, read_run, run_folders, test_domains
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ Boxes = TypeVar("Boxes", Detection, Target)
 
 FORMAT: Final = 2
 """Of kept scores; to be raised whenever a score comes to mean something else."""
+
+_LARGEST: Final = 1e12
+"""No step, loss or score is as large."""
 
 _OF_TRAINING: Final = ("lr", "schedule", "compiled", "backbone", "weights")
 """Options of the model that a measurement does not depend on, once there are weights."""
@@ -51,21 +55,58 @@ def evaluate(
             as [FILE, FILE].
         trust: Whether classes from elsewhere that run folders and files name are imported and run.
     """
-    finished = [run for run in find_runs(folder) if run.finished]
+    finished = _finished(folder, trust)
     if not finished:
         raise ValueError(
             f"{folder}: no finished run; yolo-synth fit again goes on with one cut off"
         )
-    for run in find_runs(folder):
-        if not run.finished:
-            say(f"{run.folder}: not finished, left out")
     table = table_2(evaluation_table(finished, batch_size, data, trust))
     say(table.to_string(float_format="{:.3f}".format))
     write_whole(Path(folder) / "table_2.csv", csv_text(table))
-    metrics = {run.name: pd.read_csv(run.folder / METRICS) for run in finished}
-    curves = training_curves(metrics)
-    picture = Path(folder) / "training.png"
-    write_whole(picture, lambda file: curves.savefig(file, format="png", dpi=150))
+    read = {run.name: read_metrics(run.folder / METRICS) for run in finished}
+    metrics = {name: rows for name, rows in read.items() if rows is not None}
+    if metrics:
+        curves = training_curves(metrics)
+        picture = Path(folder) / "training.png"
+        write_whole(picture, lambda file: curves.savefig(file, format="png", dpi=150))
+
+
+def _finished(folder: str, trust: bool) -> list[Run]:
+    """Return the finished runs, by name; say which are left out, and why."""
+    found = []
+    folders = run_folders(folder) or [Path(folder)]  # the folder itself says that it is none
+    for place in folders:
+        try:
+            run = read_run(place, trust)
+            _ = run.test_domains, run.image_size
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            if isinstance(error, ValueError) or len(folders) > 1:
+                say(f"{place}: left out: {error}")
+                continue
+            raise ValueError(f"{place}: its config.yaml lacks or garbles {error}") from error
+        if run.finished:
+            found.append(run)
+        else:
+            say(f"{place}: not finished, left out")
+    return sorted(found, key=lambda run: (run.name, run.folder))
+
+
+def read_metrics(path: Path) -> pd.DataFrame | None:
+    """Return the columns of a run's metrics that curves show; None, which is said, if it is damaged."""
+    columns = ["step", "train/loss", "val/map50"]
+    try:
+        rows = pd.read_csv(path, usecols=lambda name: name in columns, dtype="float64")
+        values = rows.to_numpy()
+        if "step" not in rows or (np.abs(values[~np.isnan(values)]) > _LARGEST).any():
+            raise ValueError("no steps, or numbers that no training has")
+    except Exception as error:  # pandas' own have no common class
+        log.warning("%s: damaged (%s); its run is left out of the curves", path, _first(error))
+        return None
+    return rows
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def evaluation_table(

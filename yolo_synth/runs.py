@@ -227,7 +227,13 @@ def read_run(folder: str | Path, trust: bool = False) -> Run:
     missing = [key for key in wanted if not isinstance(config, dict) or key not in config]
     if missing:
         raise ValueError(f"{path}: not a configuration of a run, {missing[0]} is missing")
-    return Run(Path(folder), config, trust)
+    run = Run(Path(folder), config, trust)
+    try:
+        _ = run.name, run.frozen, run.architecture, run.domain
+    except Exception as error:  # whatever a damaged value makes of them
+        what = f"{type(error).__name__}: {str(error)[:200]}"
+        raise ValueError(f"{path}: not a configuration of a run ({what}); mend it") from error
+    return run
 
 
 def run_folders(root: str | Path) -> list[Path]:

@@ -89,7 +89,14 @@ class MetricsFile(Logger):
                     for row in csv.DictReader(file)
                 ]
             self.rows = [row for row in rows if row["step"] < step]
-        except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+            csv.Error,
+        ) as error:
             raise ValueError(
                 f"{self.path}: not the metrics of a run, or damaged; remove it to go on without the "
                 "rows of before"

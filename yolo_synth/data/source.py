@@ -76,8 +76,11 @@ def read_yaml(path: str | Path) -> Any:  # noqa: ANN401 - whatever the file hold
     """
     try:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]}); mend it") from error
+    except OSError:
+        raise
+    except Exception as error:  # PyYAML lets those of dates, numbers, keys and depth through
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path}: not YAML ({said}); mend it") from error
 
 
 def data_module(config: Config, *, trust: bool = False, **changes: Any) -> DetectionData:  # noqa: ANN401

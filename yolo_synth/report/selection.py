@@ -95,7 +95,7 @@ def _sound(folder: Path, trust: bool) -> Subject:
     try:
         about = (run.name, run.test_domains, *(read(run) for read in _ALIKE.values()))
         subject = Subject(run)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{folder}: its {CONFIG} lacks or garbles {error}") from error
     if not run.finished:
         raise ValueError(f"{folder}: {about[0]} is not finished")

@@ -291,6 +291,10 @@ class GramFolder:
         self.folder = folder
         if _fingerprint_file(folder).exists():
             there = _read_fingerprint(folder)
+            if there is None:  # so nobody knows of what the matrices are
+                for file in folder.glob("*.npy"):
+                    file.unlink()
+                there = origin
             if differ := [key for key, value in origin.items() if there.get(key) != value]:
                 raise ValueError(
                     f"{folder} holds Gram matrices of other {', '.join(differ)}: "
@@ -308,9 +312,12 @@ class GramFolder:
     def load_into(self, grams: Tensor) -> set[int]:
         """Copy the matrices that are there into float64 [layers, n, n]; return which they are."""
         files = {layer: _layer_file(self.folder, layer) for layer in range(len(grams))}
-        there = {layer for layer, file in files.items() if file.exists()}
-        for layer in there:
-            grams[layer] = torch.from_numpy(np.load(files[layer]))
+        there = set()
+        for layer, file in files.items():
+            matrix = _read_matrix(file, grams.shape[-1])
+            if matrix is not None:
+                grams[layer] = matrix
+                there.add(layer)
         return there
 
 
@@ -321,11 +328,13 @@ def load_grams(folder: Path) -> tuple[Tensor, Fingerprint]:
         float64 [layers, n, n], not centred, and what they were computed from.
 
     Raises:
-        FileNotFoundError: If there are none, or some layers' are missing.
+        FileNotFoundError: If there are none, or some layers' are missing or damaged.
     """
     if not _fingerprint_file(folder).exists():
         raise FileNotFoundError(f"{folder} holds no Gram matrices: it has no fingerprint.json")
     origin = _read_fingerprint(folder)
+    if origin is None:
+        raise FileNotFoundError(f"{folder}: its fingerprint.json is damaged; compute them again")
     files = [_layer_file(folder, layer) for layer in range(len(origin["layers"]))]
     if missing := [file.name for file in files if not file.exists()]:
         raise FileNotFoundError(
@@ -335,7 +344,10 @@ def load_grams(folder: Path) -> tuple[Tensor, Fingerprint]:
     images = origin["shape"][0]
     grams = torch.empty(len(files), images, images, dtype=torch.float64)
     for file, target in zip(files, grams, strict=True):
-        target.copy_(torch.from_numpy(np.load(file)))
+        matrix = _read_matrix(file, images)
+        if matrix is None:
+            raise FileNotFoundError(f"{file} is damaged: compute it again with the same folder")
+        target.copy_(matrix)
     return grams, origin
 
 
@@ -347,9 +359,29 @@ def _layer_file(folder: Path, layer: int) -> Path:
     return folder / f"{layer:03}.npy"
 
 
-def _read_fingerprint(folder: Path) -> Fingerprint:
-    origin: Fingerprint = json.loads(_fingerprint_file(folder).read_text())
-    return origin
+def _read_fingerprint(folder: Path) -> Fingerprint | None:
+    """Return what a folder's matrices are of; None if the file is damaged."""
+    try:
+        origin: Fingerprint = json.loads(_fingerprint_file(folder).read_text(encoding="utf-8"))
+        sound = isinstance(origin["layers"], list) and isinstance(origin["shape"][0], int)
+        sound &= 0 < origin["shape"][0] < 10**6
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None
+    return origin if sound else None
+
+
+def _read_matrix(file: Path, images: int) -> Tensor | None:
+    """Return a kept matrix, float64 [n, n]; None if there is none that is whole."""
+    try:
+        size = file.stat().st_size  # before a head that promises more is believed
+        if size > 8 * images**2 + 1024:
+            return None
+        matrix = np.load(file, allow_pickle=False)
+        if matrix.shape == (images, images) and matrix.dtype == np.float64:
+            return torch.from_numpy(matrix)
+    except Exception:  # numpy's, of damaged heads, have no common class
+        return None
+    return None
 
 
 def _write(path: Path, content: bytes) -> None:
