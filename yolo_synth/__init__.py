@@ -12,6 +12,7 @@ from yolo_synth.data import SETS
 
 if TYPE_CHECKING:
     from yolo_synth.analysis.activations.blocks import choose_layers
+    from yolo_synth.analysis.activations.pooled import pooled_gram_matrices
     from yolo_synth.analysis.activations.run import gram_matrices, layer_names
     from yolo_synth.analysis.activations.structure import Structure, structure_of
     from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
@@ -62,6 +63,7 @@ __all__ = [
     "load_darknet_weights",
     "main",
     "permutation_test",
+    "pooled_gram_matrices",
     "read_bdd100k",
     "read_coco",
     "read_gtav",
@@ -88,6 +90,7 @@ _HOME = {
     "layer_names": "analysis.activations.run",
     "main": "cli",
     "permutation_test": "analysis.similarity.permutation",
+    "pooled_gram_matrices": "analysis.activations.pooled",
     "read_bdd100k": "data.bdd100k",
     "read_coco": "data.coco",
     "read_gtav": "data.gtav",
