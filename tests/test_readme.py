@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from yolo_synth.analysis.similarity.series import CONSTANT, WORDS
 from yolo_synth.cli import main
 
 PROJECT = Path(__file__).parent.parent
@@ -50,6 +51,13 @@ def test_the_commands_for_the_true_data_are_ones_the_program_takes(monkeypatch, 
         assert ending.value.code == 0
     named = {word for step in steps for word in step if word.startswith("experiments/")}
     assert all((PROJECT / name).is_file() for name in named)
+
+
+def test_the_page_on_verdicts_explains_every_word():
+    page = (PROJECT / "docs/how_to_read_a_verdict.md").read_text()
+    assert "(docs/how_to_read_a_verdict.md)" in TEXT
+    explained = [line.split("|")[1].strip() for line in page.splitlines() if line[:1] == "|"]
+    assert set(explained[2:]) == {*WORDS, CONSTANT}
 
 
 def test_the_two_set_up_commands_are_make_targets():
