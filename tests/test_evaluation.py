@@ -13,6 +13,7 @@ from helpers import fit
 
 from yolo_synth import evaluation
 from yolo_synth.cli import main
+from yolo_synth.files import Kept
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,9 @@ def run(measured, tmp_path) -> Path:
     run = tmp_path / "runs/U-Own/0"
     for path in (run / "config.yaml", run / "test/Own.json"):
         path.write_text(path.read_text().replace(str(measured), str(tmp_path)))
+    kept = json.loads((run / "test/Own.json").read_text())
+    origin = {name: kept.pop(name) for name in ("format", "key", "digest")}
+    Kept(run / "test/Own.json", origin["key"], origin["format"]).write(kept)
     return run
 
 
