@@ -94,15 +94,16 @@ def scenes(images, seed=0, most=40, classes=3):
 def coco_scores(detections, targets, classes=3):
     """The same numbers from pycocotools."""
 
-    def rows(image, index):
-        for box, label in zip(image["boxes"].tolist(), image["labels"].tolist(), strict=True):
+    def rows(image, index, kind=""):
+        boxes, labels = (image.get(f"{kind}{name}", torch.zeros(0)) for name in ("boxes", "labels"))
+        for box, label in zip(boxes.tolist(), labels.tolist(), strict=True):
             x1, y1, x2, y2 = box
             size = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
-            yield {"image_id": index, "category_id": label, "iscrowd": 0, **size}
+            yield {"image_id": index, "category_id": label, "iscrowd": int(bool(kind)), **size}
 
     truth, answers = [], []
     for index, (image, answer) in enumerate(zip(targets, detections, strict=True)):
-        truth += rows(image, index)
+        truth += [*rows(image, index), *rows(image, index, "crowd_")]
         answers += [
             {**row, "score": score}
             for row, score in zip(rows(answer, index), answer["scores"].tolist(), strict=True)
@@ -132,6 +133,24 @@ def test_agrees_with_pycocotools(seed, most, classes):
     expected = coco_scores(detections, targets)
     assert 0.02 < expected["map"] < 0.95
     metric = AveragePrecision(CLASSES[:classes])
+    for first in range(0, 60, 7):
+        metric.update(detections[first : first + 7], targets[first : first + 7])
+    assert metric.compute() == pytest.approx(expected, rel=0, abs=1e-9)
+
+
+def test_crowd_regions_are_set_aside_as_by_pycocotools():
+    detections, targets = scenes(60, 3, 40, 3)
+    plain = coco_scores(detections, targets)
+    generator = np.random.default_rng(0)
+    for target in targets[::2]:
+        corner = generator.uniform(0, 60, (3, 2))
+        sides = generator.uniform(10, 60, (3, 2))
+        boxes = np.concatenate([corner, corner + sides], axis=1).astype(np.float32)
+        target["crowd_boxes"] = torch.from_numpy(boxes)
+        target["crowd_labels"] = torch.from_numpy(generator.integers(0, 3, 3))
+    expected = coco_scores(detections, targets)
+    assert abs(expected["map50"] - plain["map50"]) > 0.001
+    metric = AveragePrecision(CLASSES[:3])
     for first in range(0, 60, 7):
         metric.update(detections[first : first + 7], targets[first : first + 7])
     assert metric.compute() == pytest.approx(expected, rel=0, abs=1e-9)

@@ -12,6 +12,7 @@ import wandb_log
 from helpers import equal, fit, fit_arguments, layers, weights
 
 from yolo_synth.cli import main
+from yolo_synth.data.bdd100k import BDD100K
 from yolo_synth.detector import Detector
 
 
@@ -193,6 +194,10 @@ def test_predictions_are_boxes_in_the_original_pixels(tiny_root, tmp_path, u_rea
     assert set(table["image"]) <= set(names)
     assert table["x2"].max() > 64  # native images are wider than the network's input
     assert table["score"].between(0, 1).all()
+    assert (table[["x1", "y1"]] >= 0).all(axis=None)  # cut off at the image's border
+    sizes = BDD100K(tiny_root / "bdd100k").table.drop_duplicates("image").set_index("image")
+    assert (table["x2"].to_numpy() <= sizes.loc[table["image"], "width"].to_numpy()).all()
+    assert (table["y2"].to_numpy() <= sizes.loc[table["image"], "height"].to_numpy()).all()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 The rules and the numbers are pycocotools': the surest detection of an image chooses first; it takes, of
 the true boxes of its class that are still free, the one it overlaps most, if their IoU reaches the
-threshold; at most 100 detections of an image and class count. Each batch is matched when it comes, and
-of a detection only its score, its class, its image and the thresholds that it reached are kept.
+threshold; at most 100 detections of an image and class count; what lies in a crowd region is neither
+right nor wrong. Each batch is matched when it comes, and of a detection only its score, its class, its
+image and the thresholds that it reached are kept.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from yolo_synth.boxes import Detection, Target
 from yolo_synth.labels import CLASSES
-from yolo_synth.matching import MOST, Boxes, average_precision, match, rank
+from yolo_synth.matching import MOST, Boxes, average_precision, partners, rank
 
 
 class AveragePrecision(Metric):
@@ -57,7 +58,7 @@ class AveragePrecision(Metric):
             found: What was detected, in each image in any order.
             targets: What is there, for each image.
         """
-        truth = _boxes(targets)
+        truth, crowd = _truth(targets)
         detected = _boxes(found)
         scores = np.concatenate([_array(image["scores"]) for image in found])
         order = np.lexsort([-scores, detected.image])
@@ -68,10 +69,10 @@ class AveragePrecision(Metric):
             ("scores", scores),
             ("labels", detected.label.astype(np.int32)),
             ("images", ((self.seen + detected.image) * ranks + own).astype(np.int32)),
-            ("hits", match(detected, truth)),
+            ("hits", _outcomes(detected, truth, crowd)),
         ):
             getattr(self, state).append(torch.from_numpy(values).to(self.device))
-        counts = np.bincount(truth.label, minlength=len(self.objects))
+        counts = np.bincount(truth.label[~crowd], minlength=len(self.objects))
         self.objects += torch.from_numpy(counts).to(self.device)
         self.seen += len(found)
 
@@ -97,7 +98,9 @@ class AveragePrecision(Metric):
         order = np.lexsort([images, -scores])  # stable, as pycocotools sorts
         labels, hits = labels[order], hits[order]
         values = {
-            label: average_precision(hits[labels == label], int(objects[label]))
+            label: average_precision(
+                hits[labels == label] > 0, int(objects[label]), hits[labels == label] < 0
+            )
             for label in np.flatnonzero(objects).tolist()
         }
         means = np.mean(list(values.values()), axis=0)
@@ -110,6 +113,28 @@ def _boxes(images: Sequence[Detection] | Sequence[Target]) -> Boxes:
     corners = [_array(image["boxes"]) for image in images]
     image = np.repeat(np.arange(len(images)), [len(of_image) for of_image in labels])
     return Boxes(np.concatenate(corners).astype(np.float64), np.concatenate(labels), image)
+
+
+def _truth(targets: Sequence[Target]) -> tuple[Boxes, NDArray[np.bool_]]:
+    """Return the true boxes, crowd regions behind them, and which these are."""
+    boxes = _boxes(targets)
+    numbers = [number for number, target in enumerate(targets) if "crowd_boxes" in target]
+    if not numbers:
+        return boxes, np.zeros(len(boxes.label), bool)
+    regions: list[Target] = [
+        {"boxes": targets[n]["crowd_boxes"], "labels": targets[n]["crowd_labels"]} for n in numbers
+    ]
+    crowds = _boxes(regions)
+    crowds = crowds._replace(image=np.array(numbers)[crowds.image])
+    both = Boxes(*(np.concatenate(pair) for pair in zip(boxes, crowds, strict=True)))
+    return both, np.arange(len(both.label)) >= len(boxes.label)
+
+
+def _outcomes(found: Boxes, truth: Boxes, crowd: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Return 1 for a hit, 0 for a false alarm, -1 for what lies in a crowd [detections, thresholds]."""
+    taken = partners(found, truth, crowd, crowd)
+    there = taken >= 0
+    return np.where(there & np.append(crowd, False)[taken], -1, there).astype(np.int8)
 
 
 def _array(values: Tensor) -> NDArray[Any]:

@@ -8,7 +8,7 @@ and count from 0. An image without objects has boxes of shape `[0, 4]` and label
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -25,10 +25,15 @@ class Target(TypedDict):
     Attributes:
         boxes: float32 [n, 4], `x1, y1, x2, y2` in pixels of the network input.
         labels: int64 [n], class indices from 0.
+        crowd_boxes: float32 [m, 4], regions of many objects, which evaluation sets aside; left out
+            where there are none.
+        crowd_labels: int64 [m].
     """
 
     boxes: Tensor
     labels: Tensor
+    crowd_boxes: NotRequired[Tensor]
+    crowd_labels: NotRequired[Tensor]
 
 
 class Detection(TypedDict):

@@ -51,19 +51,6 @@ class Boxes(NamedTuple):
         return Boxes(self.corners[index], self.label[index], self.image[index])
 
 
-def match(found: Boxes, truth: Boxes) -> Flags:
-    """Say of each detection at which thresholds it hits a true box.
-
-    Args:
-        found: The detections, the surest of an image first.
-        truth: The true boxes.
-
-    Returns:
-        [detections, thresholds].
-    """
-    return partners(found, truth) >= 0
-
-
 def partners(
     found: Boxes, truth: Boxes, aside: Flags | None = None, crowd: Flags | None = None
 ) -> Integers:
@@ -107,18 +94,21 @@ def partners(
     return taken
 
 
-def average_precision(hits: Flags, objects: int) -> Floats:
+def average_precision(hits: Flags, objects: int, aside: Flags | None = None) -> Floats:
     """Return the 101-point average precision at each threshold.
 
     Args:
         hits: [detections, thresholds], the surest detection first.
         objects: Number of true boxes, at least one.
+        aside: [detections, thresholds], which are neither right nor wrong; None for none.
 
     Returns:
         [thresholds].
     """
     result = np.empty(hits.shape[1])
     for threshold, hit in enumerate(hits.T):
+        if aside is not None:
+            hit = hit[~aside[:, threshold]]
         true = np.cumsum(hit)
         precision = true / np.arange(1, len(true) + 1)
         # the best precision at this recall or a greater one; 0 where no detection gets that far

@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data import SequentialSampler
 
 from yolo_synth.data.coco import COCO, read_coco, read_with_splits
+from yolo_synth.data.dataset import loader
 from yolo_synth.data.table import kept
 
 CATEGORIES = [{"id": 3, "name": "car"}, {"id": 7, "name": "pedestrian"}, {"id": 9, "name": "dog"}]
@@ -64,9 +67,9 @@ def test_images_and_boxes_of_all_files_make_one_table(root, caplog):
     a, b, val = "train2017/town/a.png", "train2017/town/b.png", "val2017/a.png"
     assert table["image"].tolist() == [a, b, b, b, b, val]
     assert table["path"].tolist() == table["image"].tolist()
-    assert table["dropped"].tolist() == ["no box", "", "label", "label", "degenerate", ""]
+    assert table["dropped"].tolist() == ["no box", "", "crowd", "label", "degenerate", ""]
     assert table["category"].tolist()[1:] == ["pedestrian", "car (crowd)", "dog", "car", "car"]
-    assert table["label"].tolist() == [-1, 0, -1, -1, 2, 2]
+    assert table["label"].tolist() == [-1, 0, 2, -1, 2, 2]
     assert table.loc[1, ["x1", "y1", "x2", "y2"]].tolist() == [1.5, 2, 11.5, 22.25]
     assert table.loc[[0, 1], "group"].tolist() == ["ride", b]
     assert table.loc[[0, 1], "timeofday"].tolist() == ["night", ""]
@@ -74,6 +77,21 @@ def test_images_and_boxes_of_all_files_make_one_table(root, caplog):
     assert set(table["height"]) == {36}
     split = read_with_splits(root, labels=LABELS).table.groupby("image")["split"].first()
     assert split.to_dict() == {a: "train", b: "train", val: "valid"}
+
+
+def test_crowd_regions_reach_evaluation_apart_from_boxes_through_workers_too(root):
+    data = COCO(root, labels=LABELS, image_size=64)
+    dataset = data._images(["train2017/town/b.png", "val2017/a.png"], 64)
+    [alone] = loader(dataset, SequentialSampler(dataset), 2, 0)
+    [[_, (with_crowd, without)]] = loader(dataset, SequentialSampler(dataset), 2, 1)
+    row = data.table[data.table["dropped"] == "crowd"].iloc[0]
+    top = (64 - 36) / 2  # the letterbox's bars; 64x36 is not scaled
+    expected = [row["x1"], row["y1"] + top, row["x2"], row["y2"] + top]
+    assert with_crowd["crowd_boxes"].tolist() == [pytest.approx(expected)]
+    assert with_crowd["crowd_labels"].tolist() == [2]
+    assert with_crowd["labels"].tolist() == [0]
+    assert without.keys() == {"boxes", "labels"}
+    assert torch.equal(alone[1][0]["crowd_boxes"], with_crowd["crowd_boxes"])
 
 
 def test_one_file_for_all_and_sizes_from_the_images(root):

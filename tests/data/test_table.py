@@ -95,7 +95,7 @@ def test_the_first_reason_stays_and_all_are_counted():
     table = table_of([[("sky", 1, 0, 0, 5, 5), ("car", 2, 3, 3, 3, 9), ("car", 3, 0, 0, 5, 5)], []])
     counts = count_dropped(drop_small(table))
     assert counts.to_dict() == {
-        "kept": 0, "no box": 1, "label": 1, "degenerate": 1, "area": 1, "hood": 0
+        "kept": 0, "no box": 1, "label": 1, "degenerate": 1, "area": 1, "hood": 0, "crowd": 0
     }  # fmt: skip
     assert len(counts) == len(REASONS)
     assert count_dropped(table)["area"] == 0, "a filter must not change the table it is given"
@@ -109,8 +109,8 @@ def test_what_was_dropped_is_told_by_group():
     counts = dropped_by_group(table)
     assert counts.index.tolist() == ["001", "002"]
     assert list(counts.columns) == ["images", "kept", *REASONS[1:]]
-    assert counts.loc["001"].tolist() == [2, 1, 1, 0, 1, 0, 0]
-    assert counts.loc["002"].tolist() == [12, 0, 0, 12, 0, 12, 12]
+    assert counts.loc["001"].tolist() == [2, 1, 1, 0, 1, 0, 0, 0]
+    assert counts.loc["002"].tolist() == [12, 0, 0, 12, 0, 12, 12, 0]
     assert counts.drop(columns="images").sum().equals(count_dropped(table))
     assert dropped_by_group(table[:0]).empty
 

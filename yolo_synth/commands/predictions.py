@@ -18,7 +18,8 @@ def write_predictions(
 ) -> int:
     """Write the detections in a data module's test images as CSV and return how many there are.
 
-    The columns are image, label (its name), score, x1, y1, x2 and y2, the box in native pixels.
+    The columns are image, label (its name), score, x1, y1, x2 and y2, the box in native pixels,
+    cut off at the image's border.
 
     Args:
         found: The detections of each image, in the order of `data.names("test")`, boxes in pixels of
@@ -33,6 +34,7 @@ def write_predictions(
         width, height = sizes.loc[image].to_numpy(dtype=int)
         placement = place(int(width), int(height), data.image_size, data.resize)
         boxes = placement.to_image(detection["boxes"].float().cpu())
+        boxes = boxes.clamp(boxes.new_zeros(4), boxes.new_tensor([width, height] * 2))
         table = pd.DataFrame(boxes.numpy(), columns=["x1", "y1", "x2", "y2"])
         table.insert(0, "score", detection["scores"].float().cpu().numpy())
         table.insert(0, "label", [classes[label] for label in detection["labels"].tolist()])

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from yolo_synth.data.coco_json import (
-    CROWD,
     CocoFile,
     CocoImage,
     CocoImages,
@@ -39,7 +38,7 @@ from yolo_synth.data.listing import (
 from yolo_synth.data.mapped import Labels, MappedData
 from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.splits import PARTS
-from yolo_synth.data.table import box_table
+from yolo_synth.data.table import CROWD, box_table
 from yolo_synth.data.unused import unused_files
 from yolo_synth.labels import classes_of, label_map, told
 
@@ -71,9 +70,9 @@ def read_coco(
 ) -> pd.DataFrame:
     """Read images and boxes of a data set in COCO's format into one box table.
 
-    A box marked as a crowd (`iscrowd`) is of no class: its category is called `car (crowd)`,
-    and it is counted with the boxes of other kinds. An image without annotations has no box. An image
-    whose file is missing is left out; how many is in the log.
+    A box marked as a crowd (`iscrowd`) is called `car (crowd)` and not trained on; in evaluation it is set
+    aside, as by COCO's own: detections in it are neither right nor wrong. An image without annotations has
+    no box. An image whose file is missing is left out; how many is in the log.
 
     The table comes from the index (see `index`) if nothing has changed since it was last read.
 
@@ -195,7 +194,7 @@ def _read(
     used = [name for name in boxes["category"].unique() if not name.endswith(CROWD)]
     own = classes_of(declared, labels, classes)
     common = label_map(labels, declared, used, f"the COCO data in {root}", own)
-    crowds = dict.fromkeys(f"{name}{CROWD}" for name in declared)
+    crowds = {f"{name}{CROWD}": common.get(name) for name in declared}
     table = box_table(entries, boxes, {**common, **crowds})
     splits = dict(zip(entries["image"], entries["split"], strict=True))
     table["split"] = table["image"].map(splits).astype("category")

@@ -20,10 +20,7 @@ import pandas as pd
 from yolo_synth.data.conditions import ATTRIBUTES
 from yolo_synth.data.listing import IMAGES, check_path
 from yolo_synth.data.splits import PARTS
-from yolo_synth.data.table import EDGES
-
-CROWD: Final = " (crowd)"
-"""What is put behind the category of a box that is marked as a crowd."""
+from yolo_synth.data.table import CROWD, EDGES
 
 _MAX_EDGE: Final = 1e9
 _MAX_SIDE: Final = 1 << 20

@@ -71,13 +71,9 @@ class ImageDataset(Dataset[Sample]):
         images = images.set_index("image").loc[list(names)]
         self._paths = images["path"].to_numpy(dtype=np.str_)
         self._sizes: NDArray[np.int32] = images[["width", "height"]].to_numpy(np.int32)
-        boxes = kept(table[["image", "label", "dropped", *EDGES]])
-        image = images.index.get_indexer(pd.Index(boxes["image"]))
-        order = np.argsort(image, kind="stable")[np.count_nonzero(image < 0) :]
-        counts = np.bincount(image[order], minlength=len(names))
-        self._offsets = np.concatenate([[0], np.cumsum(counts)])
-        self._boxes: NDArray[np.float32] = boxes[EDGES].to_numpy(np.float32)[order]
-        self._labels: NDArray[np.int64] = boxes["label"].to_numpy(np.int64)[order]
+        rows = table[["image", "label", "dropped", *EDGES]]
+        self._offsets, self._boxes, self._labels = _by_image(images.index, kept(rows))
+        self._crowds = _by_image(images.index, rows[rows["dropped"] == "crowd"])
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -85,7 +81,9 @@ class ImageDataset(Dataset[Sample]):
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         index, seed = key if isinstance(key, tuple) else (key, None)
         if seed is None or self.augmentation is None:
-            return centred(self.picture(index), self.size)
+            picture = self.picture(index)
+            image, target = centred(picture, self.size)
+            return image, self._with_crowds(target, index)
         generator = np.random.default_rng(seed)
         others = generator.integers(len(self), size=3).tolist() if self.augmentation.mosaic else []
         pictures = [self.picture(number) for number in (index, *others)]
@@ -103,7 +101,8 @@ class ImageDataset(Dataset[Sample]):
             OSError: If a file cannot be read.
         """
         total = hashlib.sha256(f"{self.size} {self.resize}".encode())
-        for values in (self._paths, self._sizes, self._offsets, self._boxes, self._labels):
+        served = (self._paths, self._sizes, self._offsets, self._boxes, self._labels)
+        for values in (*served, *(self._crowds if len(self._crowds[1]) else ())):
             total.update(f"{values.dtype} {values.shape}".encode())
             total.update(np.ascontiguousarray(values).tobytes())
         for path in self._paths:
@@ -121,6 +120,32 @@ class ImageDataset(Dataset[Sample]):
         placement = place(width, height, self.size, self.resize)
         pixels = self._read(path, width, height, placement)
         return Picture(pixels, shrink_boxes(self._boxes[rows], placement), self._labels[rows])
+
+    def _with_crowds(self, target: Target, index: int) -> Target:
+        """Add an image's crowd regions to its target, if there are any."""
+        offsets, boxes, labels = self._crowds
+        rows = slice(offsets[index], offsets[index + 1])
+        if rows.start == rows.stop:
+            return target
+        width, height = self._sizes[index].tolist()
+        moved = place(width, height, self.size, self.resize).to_network(torch.tensor(boxes[rows]))
+        target["crowd_boxes"] = moved.clamp(0, self.size)
+        target["crowd_labels"] = torch.tensor(labels[rows])
+        return target
+
+
+def _by_image(
+    images: pd.Index, boxes: pd.DataFrame
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Sort the boxes of some images by image; the first array says where each image's begin."""
+    image = images.get_indexer(pd.Index(boxes["image"]))
+    order = np.argsort(image, kind="stable")[np.count_nonzero(image < 0) :]
+    counts = np.bincount(image[order], minlength=len(images))
+    return (
+        np.concatenate([[0], np.cumsum(counts)]),
+        boxes[EDGES].to_numpy(np.float32)[order],
+        boxes["label"].to_numpy(np.int64)[order],
+    )
 
 
 def _what_is_wrong(path: Path) -> str:
@@ -173,20 +198,47 @@ class _Packed(list[Target]):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        counts = [len(target["labels"]) for target in self]
-        boxes = torch.cat([target["boxes"] for target in self]).numpy()
-        labels = torch.cat([target["labels"] for target in self]).numpy()
-        return _unpack, (boxes, labels, counts)
+        crowds = [number for number, target in enumerate(self) if "crowd_boxes" in target]
+        return _unpack, (
+            *_packed([(target["boxes"], target["labels"]) for target in self]),
+            crowds,
+            *_packed([(self[n]["crowd_boxes"], self[n]["crowd_labels"]) for n in crowds]),
+        )
+
+
+Arrays = tuple[NDArray[np.float32], NDArray[np.int64], list[int]]
+
+
+def _packed(pairs: Sequence[tuple[Tensor, Tensor]]) -> Arrays:
+    """Return boxes and labels of some images one after the other, and how many each has."""
+    if not pairs:
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.int64), []
+    boxes, labels = (torch.cat(column).numpy() for column in zip(*pairs, strict=True))
+    return boxes, labels, [len(kinds) for _, kinds in pairs]
+
+
+def _unpacked(
+    boxes: NDArray[np.float32], labels: NDArray[np.int64], counts: list[int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    cuts = np.cumsum(counts)[:-1]
+    for of_image, kinds in zip(np.split(boxes, cuts), np.split(labels, cuts), strict=True):
+        yield torch.from_numpy(of_image), torch.from_numpy(kinds)
 
 
 def _unpack(
-    boxes: NDArray[np.float32], labels: NDArray[np.int64], counts: list[int]
+    boxes: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    counts: list[int],
+    with_crowds: list[int],
+    *crowds: Any,  # noqa: ANN401 - those of `_unpacked`
 ) -> list[Target]:
-    cuts = np.cumsum(counts)[:-1]
-    return [
-        {"boxes": torch.from_numpy(of_image), "labels": torch.from_numpy(kinds)}
-        for of_image, kinds in zip(np.split(boxes, cuts), np.split(labels, cuts), strict=True)
+    targets: list[Target] = [
+        {"boxes": of_image, "labels": kinds} for of_image, kinds in _unpacked(boxes, labels, counts)
     ]
+    regions = _unpacked(*crowds) if with_crowds else iter(())
+    for number, (of_image, kinds) in zip(with_crowds, regions, strict=True):
+        targets[number] |= {"crowd_boxes": of_image, "crowd_labels": kinds}
+    return targets
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

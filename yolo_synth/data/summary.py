@@ -29,10 +29,12 @@ def log_counts(data: DetectionData) -> None:
     _log_shared_groups(data)
     counts = count_dropped(data.table)
     log.info(
-        "%s: %d boxes used; left out: %d of other kinds, %d degenerate, %d small, %d hood; %d "
+        "%s: %d boxes used; left out: %d of other kinds, %d degenerate, %d small, %d hood%s; %d "
         "images have no box",
         kind,
-        *counts[["kept", "label", "degenerate", "area", "hood", "no box"]],
+        *counts[["kept", "label", "degenerate", "area", "hood"]],
+        f", {counts['crowd']} crowd regions, set aside in evaluation" if counts["crowd"] else "",
+        counts["no box"],
     )
 
 

@@ -35,9 +35,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-REASONS: Final = ("", "no box", "label", "degenerate", "area", "hood")
+REASONS: Final = ("", "no box", "label", "degenerate", "area", "hood", "crowd")
 """Values of `dropped`: used, image without box, kind of no class, box that covers nothing of
-its image, fewer square pixels than the area filter wants, hood of the recording vehicle."""
+its image, fewer square pixels than the area filter wants, hood of the recording vehicle, region of many
+objects, which evaluation sets aside as COCO's own does."""
 
 COLUMNS: Final[Mapping[str, str]] = {
     "image": "str",
@@ -58,6 +59,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "timeofday": "category",
 }
 
+CROWD: Final = " (crowd)"
+"""What stands behind the category of a region of many objects that nobody boxed one by one."""
+
 EDGES: Final = ["x1", "y1", "x2", "y2"]
 
 MAX_EDGE: Final = 1e9
@@ -69,8 +73,8 @@ def box_table(
 ) -> pd.DataFrame:
     """Build a box table from one row an image and one row a box.
 
-    Marks boxes of no class ("label"), and those that cover nothing of their image, because
-    an edge is not before its opposite or because they lie outside ("degenerate").
+    Marks boxes of no class ("label"), those that cover nothing of their image, because an edge is not
+    before its opposite or because they lie outside ("degenerate"), and regions of many objects ("crowd").
 
     Args:
         images: Columns image, path, width, height, group, and weather, scene, timeofday if known.
@@ -116,6 +120,7 @@ def box_table(
         table[name] = pd.Categorical.from_codes(known.codes[of_image], dtype=known.dtype)
     category = pd.Categorical(boxes["category"])
     index = np.array([_index(labels, name) for name in category.categories] + [-1], np.int16)
+    crowds = np.array([str(name).endswith(CROWD) for name in category.categories] + [False])
     codes = np.append(category.codes, category.codes.dtype.type(-1))[of_box]
     table["category"] = pd.Categorical.from_codes(codes, dtype=category.dtype)
     table["label"] = index[codes]
@@ -126,8 +131,8 @@ def box_table(
         np.minimum(edges[:, 3], table["height"]) > np.maximum(edges[:, 1], 0)
     )
     dropped = np.select(
-        [of_box < 0, table["label"].to_numpy() < 0, ~covers],
-        [np.int8(REASONS.index(reason)) for reason in ("no box", "label", "degenerate")],
+        [of_box < 0, table["label"].to_numpy() < 0, ~covers, crowds[codes]],
+        [np.int8(REASONS.index(reason)) for reason in ("no box", "label", "degenerate", "crowd")],
         np.int8(0),
     )
     table["dropped"] = pd.Categorical.from_codes(dropped, categories=pd.Index(REASONS))

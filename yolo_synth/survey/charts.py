@@ -35,6 +35,7 @@ REASON_COLOURS: Final = {
     "degenerate": "#0072B2",
     "area": "#CC79A7",
     "hood": "#D55E00",
+    "crowd": "#56B4E9",
 }
 """One for each reason why a box is left out."""
 
@@ -43,6 +44,7 @@ REASON_NAMES: Final = {
     "degenerate": "degenerate",
     "area": "too small",
     "hood": "hood",
+    "crowd": "crowd region",
 }
 """What a picture calls them."""
 
