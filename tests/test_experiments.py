@@ -109,7 +109,7 @@ def test_the_local_grid_is_what_a_wandb_agent_would_run(file, capsys):
         ]
         parsed_point = parsed(agents[1:], capsys)
         assert parsed_point["seed_everything"] == point["seed_everything"]
-        assert parsed_point["freezing"]["mode"] == point["freezing.mode"]
+        assert parsed_point["freezing"]["mode"] == point.get("freezing.mode", "none")
         named = yaml.safe_load(Path(point["data"]).read_text())
         assert parsed_point["data"]["class_path"] == named["class_path"]
         assert parsed_point["data"]["init_args"]["root"] == named["init_args"]["root"]

@@ -19,8 +19,8 @@ def data(name, **settings):
     ("config", "message"),
     [
         (
-            data("VOC", root="x"),
-            r"'yolo_synth.VOC' is no data set of ours; there are .*BDD100K, .*Mi",
+            data("PascalVOC", root="x"),
+            r"'yolo_synth.PascalVOC' is no data set of ours; there are .*BDD100K, .*Mi",
         ),
         (data("GTAV", root="x", hood=True), "yolo_synth.GTAV cannot be the data: .*hood"),
         (data("GTAV", root="x", min_area="big"), "yolo_synth.GTAV cannot be the data: .*min_area"),

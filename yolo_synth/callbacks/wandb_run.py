@@ -48,7 +48,7 @@ def wandb_run(folder: Path, model: str, seed: int, goes_on: bool) -> wandb.Run:
     run_id = _run_id(folder, goes_on)
     mode = os.environ.get("WANDB_MODE")
     if mode is None and not _logged_in():
-        return _begin(folder, model, seed, run_id, offline=True, silent=True)
+        return _begin_offline(folder, model, seed, run_id)
     if mode in (None, "online"):
         server = wandb.setup().settings.base_url
         reason = _why_away(server)
@@ -63,8 +63,21 @@ def wandb_run(folder: Path, model: str, seed: int, goes_on: bool) -> wandb.Run:
             "wandb sync %s/wandb/offline-run-* sends it later",
             *(server, reason.replace("<no message>", "it refuses; is the key right?"), folder),
         )
-        return _begin(folder, model, seed, run_id, offline=True, silent=True)
+        return _begin_offline(folder, model, seed, run_id)
+    if mode == "offline":
+        return _begin_offline(folder, model, seed, run_id, silent=False)
     return _begin(folder, model, seed, run_id)
+
+
+def _begin_offline(
+    folder: Path, model: str, seed: int, run_id: str, silent: bool = True
+) -> wandb.Run:
+    """Begin offline; where W&B's own process still holds the run of a training that died, anew."""
+    try:
+        return _begin(folder, model, seed, run_id, offline=True, silent=silent)
+    except wandb.Error:
+        wandb.teardown()
+        return _begin(folder, model, seed, run_id, offline=True, silent=silent)
 
 
 def _begin(
