@@ -61,7 +61,7 @@ def runs(tiny_root, files, tmp_path_factory):
 def test_runs_are_named_by_mixture_and_condition(runs):
     similarity = "similarity/initial-state_"
     assert (runs / f"U-Mixed/0/{similarity}Mixed-test_32/layers.csv").is_file()
-    assert (runs / f"U-Real-night+dawn_dusk/0/{similarity}Real-night+dawn_dusk-test_32").is_dir()
+    assert (runs / f"U-Real-night+dawn_dusk/0/{similarity}Real-night-dawn_dusk-test_32").is_dir()
     steps = pd.read_csv(runs / "U-Mixed/0/metrics.csv")["train/loss"].notna().sum()
     assert steps == 2 * 5  # 12 of 24 real and all 24 synthetic images in batches of 8, two epochs
 
@@ -101,10 +101,10 @@ def test_evaluation_measures_on_a_mixtures_parts_and_on_what_files_name(runs, fi
 def test_two_runs_are_compared_on_the_images_that_meet_a_condition(runs, files):
     command = ["compare", str(runs / "U-Mixed/0"), str(runs / "U-Real-night+dawn_dusk/0")]
     assert main([*command, f"--data={files}/night.yaml", "--images=4"]) == 0
-    name = "U-Real-night+dawn_dusk-0_Real-night+dawn_dusk-test_32"
+    name = "U-Real-night-dawn_dusk-0_Real-night-dawn_dusk-test_32"
     assert (runs / "U-Mixed/0/similarity" / name / "similarity.npz").is_file()
     assert main([*command, "--images=8"]) == 0
-    assert (runs / "U-Mixed/0/similarity/U-Real-night+dawn_dusk-0_Mixed-test_32").is_dir()
+    assert (runs / "U-Mixed/0/similarity/U-Real-night-dawn_dusk-0_Mixed-test_32").is_dir()
 
 
 def test_a_mixture_predicts_and_is_measured(runs):

@@ -198,11 +198,23 @@ class _Shown(logging.Formatter):
         return shown(super().format(record))
 
 
+class _ToStderr(logging.StreamHandler[Any]):
+    """Writes to what sys.stderr is when a line comes: notebooks and tests change it."""
+
+    @property
+    def stream(self) -> Any:  # noqa: ANN401 - whatever stands in for sys.stderr
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: object) -> None:
+        """Keep to sys.stderr."""
+
+
 def _show_progress_notes() -> None:
     """Print what the package logs, such as how many boxes were read and which were left out."""
     log = logging.getLogger("yolo_synth")
     if not log.handlers:
-        handler = logging.StreamHandler()
+        handler = _ToStderr()
         handler.setFormatter(_Shown("%(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)

@@ -72,11 +72,12 @@ def wandb_run(folder: Path, model: str, seed: int, goes_on: bool) -> wandb.Run:
 def _begin_offline(
     folder: Path, model: str, seed: int, run_id: str, silent: bool = True
 ) -> wandb.Run:
-    """Begin offline; where W&B's own process still holds the run of a training that died, anew."""
+    """Begin offline; where W&B's own process is gone, or holds the run of a training that died, anew."""
     try:
         return _begin(folder, model, seed, run_id, offline=True, silent=silent)
-    except wandb.Error:
+    except Exception:  # W&B's errors of its own process have no common class
         wandb.teardown()
+        os.environ.pop("WANDB_SERVICE", None)
         return _begin(folder, model, seed, run_id, offline=True, silent=silent)
 
 
