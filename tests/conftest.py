@@ -53,8 +53,12 @@ def formats(tiny_root, tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def _no_run_left_open():
-    """End a W&B run that a test began: a second logger would go on with it."""
+    """End a W&B run that a test began: a second logger would go on with it.
+
+    Programs that a later test starts have a W&B process of their own, as on a user's machine.
+    """
     yield
+    os.environ.pop("WANDB_SERVICE", None)
     import wandb
 
     if wandb.run is not None:

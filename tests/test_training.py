@@ -172,7 +172,7 @@ def test_training_stops_when_the_score_does_not_rise(tiny_root, tmp_path, u_real
 
 def test_a_reference_run_is_what_the_similarity_is_with(tiny_root, tmp_path, u_real):
     fit(tiny_root, tmp_path, "GTAV", "--similarity.images=8", f"--similarity.reference={u_real}")
-    folder = tmp_path / "U-Synthetic/0/similarity/U-Real-0_GTAV-test_32"
+    folder = tmp_path / "U-Synthetic/0/similarity/U-Real-0_Synthetic-test_32"
     table = pd.read_csv(folder / "layers.csv")
     assert list(table["layer"]) == list(range(107))
     pairs = {81: 82, 93: 94, 105: 106}  # a detection layer hands on what its convolution says
