@@ -14,7 +14,7 @@ from damage import FUZZ, damaged
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolo_synth.analysis.activations.grams import GramFolder, load_grams
+from yolo_synth.analysis.activations.gram_files import GramFolder, load_grams
 from yolo_synth.callbacks.record import MetricsFile
 from yolo_synth.cli import main
 from yolo_synth.evaluation import read_metrics

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from yolo_synth.analysis.activations.grams import fingerprint, load_grams
+from yolo_synth.analysis.activations.gram_files import fingerprint, load_grams
 from yolo_synth.analysis.activations.run import Precision, gram_matrices
 from yolo_synth.analysis.activations.structure import Structure, structure_of
 from yolo_synth.analysis.similarity.centring import FEWEST_GROUPS, count_groups

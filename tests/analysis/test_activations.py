@@ -21,7 +21,7 @@ from torchvision.models.detection import (
 
 from yolo_synth.analysis.activations import plan as planning
 from yolo_synth.analysis.activations import policy
-from yolo_synth.analysis.activations.grams import load_grams
+from yolo_synth.analysis.activations.gram_files import load_grams
 from yolo_synth.analysis.activations.layers import is_planned, read_layers
 from yolo_synth.analysis.activations.run import each_layer, gram_matrices, layer_names
 from yolo_synth.analysis.activations.structure import structure_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +16,8 @@ from yolo_synth.analysis.activations import collecting
 from yolo_synth.analysis.activations import grams as grams_module
 from yolo_synth.analysis.activations.breadth_first import Piece
 from yolo_synth.analysis.activations.collecting import Layers, collect
-from yolo_synth.analysis.activations.grams import Gram, load_grams
+from yolo_synth.analysis.activations.gram_files import load_grams
+from yolo_synth.analysis.activations.grams import Gram
 from yolo_synth.analysis.activations.policy import PROCESSOR
 from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.analysis.similarity.cka import cka
@@ -126,10 +126,10 @@ def test_an_empty_folder_has_no_grams(tmp_path):
         load_grams(tmp_path)
 
 
-def _one_of_two(rank: int, port: int, folder: Path) -> None:
+def _one_of_two(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    meeting = f"tcp://127.0.0.1:{port}"
-    patience = timedelta(seconds=60)  # a lost partner is an error, not a wait for ever
+    meeting = (folder / "meeting").as_uri()
+    patience = timedelta(minutes=10)  # a lost partner is an error, not a wait for ever
     dist.init_process_group("gloo", meeting, timeout=patience, rank=rank, world_size=2)
     torch.manual_seed(0)
     network, generator = YOLOv3(width=0.125), torch.Generator().manual_seed(0)
@@ -143,9 +143,7 @@ def _one_of_two(rank: int, port: int, folder: Path) -> None:
 
 
 def test_two_processes_give_what_one_gives(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_one_of_two, (port, tmp_path), nprocs=2)
+    torch.multiprocessing.spawn(_one_of_two, (tmp_path,), nprocs=2)
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", "0", "1"))
     scale = alone.abs().amax((1, 2), keepdim=True)
     assert ((first - alone).abs() / scale).max() < 1e-6

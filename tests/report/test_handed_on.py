@@ -16,7 +16,7 @@ import torch
 from report.made import comparison
 from report.run_folders import write_run
 
-from yolo_synth.analysis.activations.grams import GramFolder, fingerprint
+from yolo_synth.analysis.activations.gram_files import GramFolder, fingerprint
 from yolo_synth.analysis.similarity.cka import deconfound
 from yolo_synth.analysis.similarity.gaps import gap_test
 from yolo_synth.analysis.similarity.jackknife import difference, leave_one_out

@@ -299,12 +299,10 @@ class DetectionData(LightningDataModule):
         return self._in_order("valid")
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """Return the test images, each once, in the list's order."""
+        """Return the test images, each once, in the list's order: `names("test")`."""
         return self._in_order("test")
 
-    def predict_dataloader(self) -> DataLoader[Sample]:
-        """Return the test images, as in testing; `names("test")` says which they are."""
-        return self._in_order("test")
+    predict_dataloader = test_dataloader
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make the images float in 0..1, in the network's precision, on the device."""
@@ -342,10 +340,8 @@ class DetectionData(LightningDataModule):
         dataset = self.dataset(split)
         return self._loader(dataset, in_order(dataset, *replicas(self.trainer), split))
 
-    def _loader(
-        self, dataset: ImageDataset, sampler: DistributedSampler[Any]
-    ) -> DataLoader[Sample]:
-        return loader(dataset, sampler, self.batch_size, self._workers())
+    def _loader(self, images: ImageDataset, order: DistributedSampler[Any]) -> DataLoader[Sample]:
+        return loader(images, order, self.batch_size, self._workers())
 
     def _workers(self) -> int:
         return workers_of(self.trainer) if self.num_workers is None else self.num_workers

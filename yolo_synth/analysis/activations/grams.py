@@ -1,20 +1,15 @@
-"""Gram matrices X X^T of features that come piece by piece, and their keeping in a folder."""
+"""Gram matrices X X^T of features that come piece by piece."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections.abc import Sequence
 from math import frexp
-from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from yolo_synth.analysis.activations.policy import PROCESSOR, Policy
 
@@ -227,165 +222,3 @@ def as_rows(chunk: Tensor) -> Tensor:
     if chunk.dim() == 4:
         chunk = chunk.permute(0, 2, 3, 1)
     return chunk.reshape(len(chunk), -1)
-
-
-class Fingerprint(TypedDict):
-    """What Gram matrices were computed from, and how.
-
-    Attributes:
-        weights: SHA-256 of the network's state.
-        network: SHA-256 of what its modules are and how they are joined.
-        images: SHA-256 of the images as they were given.
-        shape: Of the images.
-        precision: `float32` or `bfloat16`.
-        layers: Names of the layers.
-    """
-
-    weights: str
-    network: str
-    images: str
-    shape: list[int]
-    precision: str
-    layers: list[str]
-
-
-def fingerprint(
-    network: nn.Module, images: Tensor, precision: str, layers: Sequence[str]
-) -> Fingerprint:
-    """Describe a computation, so that one of other numbers has another description.
-
-    Of the network that is its state, its modules as they print themselves, and its plan: a forward
-    method of one's own that is changed and prints alike goes unnoticed.
-    """
-    plan = f"{network} {list(getattr(network, 'sources', ()))}"
-    return Fingerprint(
-        weights=_digest(network.state_dict()),
-        network=hashlib.sha256(plan.encode()).hexdigest(),
-        images=_digest({"images": images}),
-        shape=list(images.shape),
-        precision=precision,
-        layers=list(layers),
-    )
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-class GramFolder:
-    """The Gram matrices of one network on one set of images, one file a layer.
-
-    `fingerprint.json` says what they were computed from; `012.npy` is layer 12's, float64 [n, n].
-    """
-
-    def __init__(self, folder: Path, origin: Fingerprint) -> None:
-        """Open a folder, or make it.
-
-        Raises:
-            ValueError: If it is of another computation.
-        """
-        self.folder = folder
-        if _fingerprint_file(folder).exists():
-            there = _read_fingerprint(folder)
-            if there is None:  # so nobody knows of what the matrices are
-                for file in folder.glob("*.npy"):
-                    file.unlink()
-                there = origin
-            if differ := [key for key, value in origin.items() if there.get(key) != value]:
-                raise ValueError(
-                    f"{folder} holds Gram matrices of other {', '.join(differ)}: "
-                    "name another folder, or delete this one"
-                )
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(_fingerprint_file(folder), json.dumps(origin, indent=1).encode())
-
-    def save(self, layer: int, matrix: Tensor) -> None:
-        """Keep the matrix of a layer."""
-        content = io.BytesIO()
-        np.save(content, matrix.numpy())
-        _write(_layer_file(self.folder, layer), content.getvalue())
-
-    def load_into(self, grams: Tensor) -> set[int]:
-        """Copy the matrices that are there into float64 [layers, n, n]; return which they are."""
-        files = {layer: _layer_file(self.folder, layer) for layer in range(len(grams))}
-        there = set()
-        for layer, file in files.items():
-            matrix = _read_matrix(file, grams.shape[-1])
-            if matrix is not None:
-                grams[layer] = matrix
-                there.add(layer)
-        return there
-
-
-def load_grams(folder: Path) -> tuple[Tensor, Fingerprint]:
-    """Read what `gram_matrices` kept in a folder.
-
-    Returns:
-        float64 [layers, n, n], not centred, and what they were computed from.
-
-    Raises:
-        FileNotFoundError: If there are none, or some layers' are missing or damaged.
-    """
-    if not _fingerprint_file(folder).exists():
-        raise FileNotFoundError(f"{folder} holds no Gram matrices: it has no fingerprint.json")
-    origin = _read_fingerprint(folder)
-    if origin is None:
-        raise FileNotFoundError(f"{folder}: its fingerprint.json is damaged; compute them again")
-    files = [_layer_file(folder, layer) for layer in range(len(origin["layers"]))]
-    if missing := [file.name for file in files if not file.exists()]:
-        raise FileNotFoundError(
-            f"{folder} lacks {len(missing)} of {len(files)} Gram matrices, {missing[0]} first: "
-            "compute them again with the same folder"
-        )
-    images = origin["shape"][0]
-    grams = torch.empty(len(files), images, images, dtype=torch.float64)
-    for file, target in zip(files, grams, strict=True):
-        matrix = _read_matrix(file, images)
-        if matrix is None:
-            raise FileNotFoundError(f"{file} is damaged: compute it again with the same folder")
-        target.copy_(matrix)
-    return grams, origin
-
-
-def _fingerprint_file(folder: Path) -> Path:
-    return folder / "fingerprint.json"
-
-
-def _layer_file(folder: Path, layer: int) -> Path:
-    return folder / f"{layer:03}.npy"
-
-
-def _read_fingerprint(folder: Path) -> Fingerprint | None:
-    """Return what a folder's matrices are of; None if the file is damaged."""
-    try:
-        origin: Fingerprint = json.loads(_fingerprint_file(folder).read_text(encoding="utf-8"))
-        sound = isinstance(origin["layers"], list) and isinstance(origin["shape"][0], int)
-        sound &= 0 < origin["shape"][0] < 10**6
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
-        return None
-    return origin if sound else None
-
-
-def _read_matrix(file: Path, images: int) -> Tensor | None:
-    """Return a kept matrix, float64 [n, n]; None if there is none that is whole."""
-    try:
-        size = file.stat().st_size  # before a head that promises more is believed
-        if size > 8 * images**2 + 1024:
-            return None
-        matrix = np.load(file, allow_pickle=False)
-        if matrix.shape == (images, images) and matrix.dtype == np.float64:
-            return torch.from_numpy(matrix)
-    except Exception:  # numpy's, of damaged heads, have no common class
-        return None
-    return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from yolo_synth.analysis.activations.blocks import LayerChoice, named_blocks
 from yolo_synth.analysis.activations.breadth_first import Piece, run_breadth_first
 from yolo_synth.analysis.activations.collecting import Layers, collect
-from yolo_synth.analysis.activations.grams import GramFolder, fingerprint, gram_bytes, share
+from yolo_synth.analysis.activations.gram_files import GramFolder, fingerprint
+from yolo_synth.analysis.activations.grams import gram_bytes, share
 from yolo_synth.analysis.activations.hooked import prepare_hooks
 from yolo_synth.analysis.activations.inputs import batches_of, check_images, evaluating, example_of
 from yolo_synth.analysis.activations.layers import Planned, is_planned, read_layers
