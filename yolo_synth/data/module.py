@@ -1,10 +1,8 @@
 """Data sets as LightningDataModules: box table → split → batches.
 
-A batch is `(images, targets)`: images uint8 [B, 3, S, S] in RGB, float in 0..1 once it is on the
-device, and a list of B `Target`s in pixels of the network input.
-
-What a training sample looks like depends on the seed, the epoch and the sample alone, not on the
-number of workers or ranks or on whether the run was interrupted.
+A batch is `(images, targets)`: images uint8 [B, 3, S, S] in RGB, float in 0..1 once on the device, and a
+list of B `Target`s in pixels of the network input. A training sample depends on the seed, the epoch and
+the sample alone, not on the number of workers or ranks or on whether the run was interrupted.
 """
 
 from __future__ import annotations
