@@ -179,7 +179,7 @@ def test_column_levels_share_a_cell_and_long_tables_fold(html):
 
 def test_a_full_study_stays_under_five_megabytes_and_says_its_precision(report, tmp_path, pairs):
     rng = np.random.default_rng(0)
-    steps = rng.normal(size=(160, LAYERS, LAYERS)).cumsum(1).cumsum(2)
+    steps = rng.normal(size=(264, LAYERS, LAYERS)).cumsum(1).cumsum(2)
     smooth = steps / np.abs(steps).max((1, 2), keepdims=True) + rng.normal(0, 0.004, steps.shape)
     pairs = [replace(pairs[0], debiased=matrix, biased=matrix**2) for matrix in smooth.clip(-1, 1)]
     write_page(replace(report, sections=shown(pairs)), tmp_path / "report.html")
