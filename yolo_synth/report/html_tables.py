@@ -134,11 +134,11 @@ def _decimals_given(value: object) -> int:
 def _cell(value: object, decimals: int, kind: str) -> Cell:
     """Return a table cell; `kind` is its column's name in lower case."""
     sign = "+" if kind.startswith("difference") else ""
-    grey = " paper" if kind == "paper" else ""
+    grey = "paper" if kind == "paper" else ""
     if isinstance(value, (float, np.floating)):
         text = f"{value:{sign},.{decimals}f}" if np.isfinite(value) else "\N{EN DASH}"
     elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         text = f"{value:{sign},d}"
     else:
-        return Cell(str(value), f"text{grey}")
-    return Cell(text.replace("-", "\N{MINUS SIGN}"), f"number{grey}")
+        return Cell(str(value), f"text {grey}".strip())
+    return Cell(text.replace("-", "\N{MINUS SIGN}"), grey)

@@ -24,7 +24,7 @@ from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.packing import TRACK_PRECISION, packed_matrices, packed_rows
 from yolo_synth.report.panel import Curves, Report
 
-LIMIT: Final = 5_000_000
+LIMIT: Final = 3_000_000
 """Bytes that a page stays under, by giving up precision where it must."""
 
 PRECISIONS: Final = (0.001, 0.002, 0.005, 0.01)
