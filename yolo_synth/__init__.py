@@ -105,5 +105,6 @@ _HOME = {
 
 def __getattr__(name: str) -> object:
     if name not in {*__all__, *SETS}:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        known = f"its data sets are {', '.join(SETS)}"
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; {known}")
     return getattr(import_module(f"{__name__}.{_HOME.get(name, 'networks.yolov3')}"), name)

@@ -163,22 +163,6 @@ def between_groups(grams: Tensor, groups: Sequence[Hashable] | None) -> Tensor:
     return grams if member is None else group_means(checked(grams), member.to(grams.device))[1]
 
 
-def within_groups(grams: Tensor, groups: Sequence[Hashable]) -> Tensor:
-    """Return Gram matrices [l, n, n] of the outputs less the mean of their group.
-
-    A `permutation_test` of these with the same groups, whose images change places within them, is one
-    of what two networks have in common within groups.
-    """
-    grams = checked(grams)
-    member = numbered(groups, grams.shape[-1])
-    if member is None:
-        return torch.zeros_like(grams)
-    member = member.to(grams.device)
-    rows, means = group_means(grams, member)
-    rows = rows[..., member]
-    return grams - rows - rows.mT + means[..., member, :][..., member]
-
-
 def normalized(grams: Tensor, debiased: bool, groups: Sequence[Hashable] | None = None) -> Tensor:
     """Centre Grams [layers, n, n], or U-centre them, and scale each to norm 1: inner products are CKA.
 
