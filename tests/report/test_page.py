@@ -466,20 +466,57 @@ def test_the_page_and_its_script_know_no_measure_by_name():
 def test_each_figure_can_be_saved_as_svg_and_as_png(opened, tmp_path):
     from selenium.webdriver.support.wait import WebDriverWait
 
+    hover(opened, "#map", 300, 300)  # the cross hair is of the page, not of the figure
     allow = {"behavior": "allow", "downloadPath": str(tmp_path)}
     opened.execute_cdp_cmd("Browser.setDownloadBehavior", allow)
+    blocks = len(opened.find_elements("css selector", "#gallery .pair"))
+    assert blocks == 4
     buttons = opened.find_elements("css selector", ".saving button")
-    assert len(buttons) == 6  # tracks, map, curves
-    opened.execute_script("document.querySelectorAll('.saving button').forEach(b => b.click())")
-    WebDriverWait(opened, 20).until(
-        lambda _: len([p for p in tmp_path.iterdir() if p.suffix in (".svg", ".png")]) == 6
-    )
+    assert len(buttons) == 2 * (blocks + 4)  # each pair's maps, all maps, tracks, map, curves
+    for number in range(len(buttons)):
+        script = f"document.querySelectorAll('.saving button')[{number}].click()"
+        opened.execute_script(script)
+        WebDriverWait(opened, 20).until(
+            lambda _, want=number + 1: (
+                sum(p.suffix in (".svg", ".png") for p in tmp_path.iterdir()) == want
+            )
+        )
     pictures = {path.stem: ElementTree.parse(path) for path in tmp_path.glob("*.svg")}
     words = {name: "".join(tree.getroot().itertext()) for name, tree in pictures.items()}
-    assert "U-Real/0 vs U-Synthetic/0" in words["tracks"]
+    images = {
+        name: len(list(tree.iter("{http://www.w3.org/2000/svg}image")))
+        for name, tree in pictures.items()
+    }
+    assert "U-Real/0 vs U-Synthetic/0, Real, 416 px" in words["tracks"]
     assert "backbone, layers 0" in words["tracks"]
+    assert "two seeds of one model" in words["tracks"]
+    assert "U-Real/0 vs U-Synthetic/0, Real, 416 px, Debiased CKA" in words["map"]
     assert "layer of U-Synthetic/0" in words["map"]
-    svg = "{http://www.w3.org/2000/svg}"
-    assert len(list(pictures["map"].iter(f"{svg}image"))) == 1
+    assert images["map"] == 1
+    assert images["maps_U-Real_0_vs_U-Synthetic_0"] == 2
+    assert "Real, 32 px" in words["maps_U-Real_0_vs_U-Synthetic_0"]
+    assert images["all_maps"] == 5
+    for name in ("U-Real/0 vs U-Real/1", "U-Real/0 with itself", "</script><b>&/0"):
+        assert name in words["all_maps"]
+    (curves,) = (words[name] for name in words if not re.match("tracks|map|all", name))
+    assert "U-Real/0" in curves  # the legend
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.glob("*.png"))
     assert opened.get_log("browser") == []
+
+
+def test_a_saved_picture_is_twice_as_fine_as_the_page_and_shows_all_maps(opened, tmp_path):
+    from matplotlib.image import imread
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    allow = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    opened.execute_cdp_cmd("Browser.setDownloadBehavior", allow)
+    opened.execute_script("document.querySelector('#gallery + .saving button + button').click()")
+    file = tmp_path / "all_maps.png"
+    WebDriverWait(opened, 20).until(lambda _: file.is_file())
+    picture = (255 * imread(file)).astype(np.uint8)
+    small = opened.execute_script("return document.querySelector('#gallery canvas').width")
+    yellow = places(picture, YELLOW)
+    bright = [row for row in np.unique(yellow[:, 0]) if (yellow[:, 0] == row).sum() > 1]
+    rows = np.split(bright, np.flatnonzero(np.diff(bright) > small) + 1)
+    assert len(rows) >= 4  # of each pair's maps
+    assert picture.shape[1] > 2 * small

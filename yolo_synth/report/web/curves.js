@@ -24,7 +24,7 @@ function makePicture(picture) {
   picture.canvas.addEventListener("pointerleave", () => { $("tip").hidden = true; });
   pictures.push(picture);
   return element("figure", {}, element("h3", {}, picture.title), picture.canvas, list,
-    saving(picture.title, () => drawPicture(picture), () => [picture.canvas]));
+    saving(picture.title, () => { drawWords(picture.title); drawPicture(picture); drawLegend(list); }));
 }
 
 function drawPicture(picture) {

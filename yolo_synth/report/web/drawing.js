@@ -1,11 +1,10 @@
 // ---- drawing
 
 function fit(canvas, width, height) {
-  if (fit.surfaces) {  // of a figure that is saved
-    fit.surfaces.push(new SvgSurface(width, height));
-    return fit.surfaces.at(-1);
-  }
-  const ratio = window.devicePixelRatio || 1;
+  return fit.sheet ? fit.sheet.add(width, height) : prepare(canvas, width, height, window.devicePixelRatio || 1);
+}
+
+function prepare(canvas, width, height, ratio) {
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(height * ratio);
   const c = canvas.getContext("2d");

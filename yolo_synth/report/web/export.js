@@ -45,46 +45,90 @@ class SvgSurface {
 
 const round = value => Math.round(value * 100) / 100;
 
-// Draw onto SVG surfaces instead of canvases and return the whole, one below the other.
-function asSvg(draw) {
-  fit.surfaces = [];
-  try { draw(); } finally { var surfaces = fit.surfaces; fit.surfaces = null; }
-  let top = 0;
-  const groups = surfaces.map(({ height, parts }) => {
-    top += height;
-    return `<g transform="translate(0 ${top - height})">${parts.join("")}</g>`;
-  });
-  const width = Math.max(...surfaces.map(surface => surface.width)), name = "http:" + "//www.w3.org/2000/svg";
-  return `<svg xmlns="${name}" width="${width}" height="${top}" viewBox="0 0 ${width} ${top}">` +
-    `<rect width="${width}" height="${top}" fill="#fff"/>${groups.join("")}</svg>`;
+// Where the drawings of a saved figure stand: one below the other, those of `beside` in rows.
+class Sheet {
+  constructor(make) { Object.assign(this, { make, placed: [], width: 0, height: 0, left: 0, top: 0, inRow: false }); }
+  startRow() { Object.assign(this, { left: 0, top: this.height }); }
+  add(width, height) {
+    if (!this.inRow || this.left + width > $("figures").clientWidth + 1) this.startRow();
+    const surface = this.make(width, height), { left, top } = this;
+    this.placed.push({ surface, left, top });
+    this.width = Math.max(this.width, left + width);
+    this.height = Math.max(this.height, top + height);
+    this.left += width + 8;
+    return surface;
+  }
 }
 
-// Put canvases below each other on white.
-function asPng(canvases) {
-  const whole = element("canvas", {
-    width: Math.max(...canvases.map(one => one.width)), height: canvases.reduce((sum, one) => sum + one.height, 0) });
-  const c = whole.getContext("2d");
+function beside(draw) {
+  fit.sheet.startRow();
+  fit.sheet.inRow = true;
+  draw();
+  fit.sheet.inRow = false;
+}
+
+// Draw onto surfaces of their own instead of the page's canvases.
+function record(make, draw) {
+  const sheet = fit.sheet = new Sheet(make);
+  try { draw(); } finally { fit.sheet = null; }
+  return sheet;
+}
+
+function textWidth(text, size) {
+  const c = element("canvas").getContext("2d");
+  c.font = `${size}px ${FONT}`;
+  return Math.ceil(c.measureText(text).width);
+}
+
+function drawWords(text, colour = D.ink, left = 0, width = left + textWidth(text, 12) + 2) {
+  write(fit(null, width, 20), text, left, 15, { align: "left", colour, size: 12 });
+}
+
+function drawLegend(list) {
+  beside(() => {
+    for (const [text, draw] of list.entries) {
+      const c = fit(null, textWidth(text, 12) + 46, 20);
+      draw(c);
+      write(c, text, 36, 11, { align: "left", size: 12 });
+    }
+  });
+}
+
+function asSvg(draw) {
+  const { width, height, placed } = record((...size) => new SvgSurface(...size), draw), name = "http:" + "//www.w3.org/2000/svg";
+  const groups = placed.map(({ surface, left, top }) => `<g transform="translate(${left} ${top})">${surface.parts.join("")}</g>`);
+  return `<svg xmlns="${name}" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">` +
+    `<rect width="${width}" height="${height}" fill="#fff"/>${groups.join("")}</svg>`;
+}
+
+const LONGEST = 16000;  // pixels of a canvas's side that all browsers can have
+
+function asPng(draw) {
+  const ratio = Math.max(2, window.devicePixelRatio || 1);
+  const { width, height, placed } = record((...size) => prepare(element("canvas"), ...size, ratio), draw);
+  const step = Math.min(ratio, LONGEST / width, LONGEST / height);
+  const whole = element("canvas", { width: Math.floor(width * step), height: Math.floor(height * step) }), c = whole.getContext("2d");
   c.fillStyle = "#fff";
   c.fillRect(0, 0, whole.width, whole.height);
-  let top = 0;
-  for (const one of canvases) { c.drawImage(one, 0, top); top += one.height; }
+  for (const { surface: { canvas }, left, top } of placed)
+    c.drawImage(canvas, left * step, top * step, canvas.width * step / ratio, canvas.height * step / ratio);
   return new Promise(resolve => whole.toBlob(resolve, "image/png"));
 }
 
 function save(blob, name) {
-  const link = element("a", { download: name, href: URL.createObjectURL(blob) });
+  const link = element("a", { download: name.replace(/[^\w.-]+/g, "_"), href: URL.createObjectURL(blob) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-// Two buttons that save a figure: `draw` draws it anew, `canvases` are those that show it now.
-function saving(name, draw, canvases) {
+// Two buttons that save a figure, which `draw` draws anew.
+function saving(name, draw, what = "") {
   const button = (text, saved) => {
-    const made = element("button", { type: "button", "aria-label": `Save this figure as ${text}` }, text);
+    const made = element("button", { type: "button", "aria-label": `Save ${name} as ${text}` }, text);
     made.addEventListener("click", saved);
     return made;
   };
-  return element("p", { class: "saving" }, "Save as ",
-    button("SVG", () => { save(new Blob([asSvg(draw)], { type: "image/svg+xml" }), `${name}.svg`); draw(); }),
-    button("PNG", async () => save(await asPng(canvases()), `${name}.png`)));
+  return element("p", { class: "saving" }, `Save ${what ? `${what} ` : ""}as `,
+    button("SVG", () => save(new Blob([asSvg(draw)], { type: "image/svg+xml" }), `${name}.svg`)),
+    button("PNG", async () => save(await asPng(draw), `${name}.png`)));
 }

@@ -17,8 +17,18 @@ function makeGallery() {
   const probes = unique(D.pairs.map(pair => pair.probe));
   const order = (one, other) => probes.indexOf(one.probe) - probes.indexOf(other.probe) || one.size - other.size;
   const cell = pair => element("div", { class: "small" }, element("p", {}, view(pair)), pair.small);
-  $("gallery").replaceChildren(...[...blocks].map(([name, pairs]) =>
-    element("div", { class: "pair" }, element("h3", {}, name), element("div", {}, ...pairs.sort(order).map(cell)))));
+  $("gallery").replaceChildren(...[...blocks].map(([name, pairs]) => element("div", { class: "pair" }, element("h3", {}, name),
+    element("div", {}, ...pairs.sort(order).map(cell)), saving(`maps ${name}`, () => { drawBlock(name, pairs); drawKey(); }))));
+  const all = () => { blocks.forEach((pairs, name) => drawBlock(name, pairs)); drawKey(); };
+  $("gallery").after(saving("all maps", all, "all maps"));
+}
+
+// As a file: the maps of a pair in a row, each under what its networks were shown.
+function drawBlock(name, pairs) {
+  const [width] = galleryWidths();
+  drawWords(`${name}, ${measureName(state.measure)}`);
+  beside(() => pairs.forEach(pair => drawWords(view(pair), D.faint, 0, width)));
+  beside(() => pairs.forEach(pair => drawSmall(pair, width)));
 }
 
 const SMALL = { ribbon: 7, curve: 34 };
@@ -82,8 +92,13 @@ function drawGallery() {
   for (const pair of D.pairs) drawSmall(pair, width);
 }
 
-function drawKey() {
+function makeKey() {
   const canvas = element("canvas", { role: "img", "aria-label": "Colours: black below 0, then from dark violet at 0 over green to yellow at 1; hatched where not defined" });
+  drawKey(canvas);
+  return element("div", { class: "key" }, canvas);
+}
+
+function drawKey(canvas) {
   const c = fit(canvas, 250, 28), start = 46, end = 186;
   c.fillStyle = "#000";
   c.fillRect(14, 0, 18, 12);
@@ -93,5 +108,4 @@ function drawKey() {
   write(c, "< 0", 23, 25, { size: 10.5 });
   for (const value of [0, .5, 1]) write(c, value, start + value * (end - start), 25, { size: 10.5 });
   write(c, "undefined", 221, 25, { size: 10.5 });
-  return element("div", { class: "key" }, canvas);
 }

@@ -84,7 +84,7 @@ function drawMap() {
     write(c, `layer of ${pair.first}`, 0, 0, { size: 11.5 });
     c.restore();
   }
-  if (state.row >= 0) {
+  if (state.row >= 0 && !fit.sheet) {
     // Dark on white can be seen on every colour of the map.
     for (const [colour, thickness] of [["#fff", 3], [D.ink, 1]]) {
       line(c, [[left - thick, y(state.row)], [x.edge(state.column), y(state.row)]], colour, thickness);
@@ -97,6 +97,13 @@ function drawMap() {
   canvas.setAttribute("aria-label", `Heat map, ${title(pair)}, ${view(pair)}, ${measureName(state.measure)} of layer against layer; ` +
     `mean of corresponding layers: ${means(pair)}`);
   tellCell();
+}
+
+// As a file: with what is text in the page.
+function drawNamedMap() {
+  drawWords(`${title(state.pair)}, ${view(state.pair)}, ${measureName(state.measure)}`);
+  drawMap();
+  drawKey();
 }
 
 const swatch = value => element("span", {

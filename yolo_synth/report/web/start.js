@@ -16,7 +16,7 @@ function makeControls() {
   $("bar").append(
     choice("measure", D.measures, "Shown", state.measure,
       value => { state.measure = value; drawMap(); drawGallery(); }),
-    drawKey());
+    makeKey());
   const groups = new Map();
   D.pairs.forEach((pair, number) => {
     if (!groups.has(view(pair))) groups.set(view(pair), element("optgroup", { label: view(pair) }));
@@ -51,8 +51,8 @@ async function start() {
   state.pair = D.pairs[Math.max(0, number)];
   $("picker").value = Math.max(0, number);
   $("numbers").addEventListener("toggle", fillNumbers);
-  $("track-legend").after(saving("tracks", drawNamedTracks, trackCanvases));
-  $("map").after(saving("map", drawMap, () => [$("map")]));
+  $("track-legend").after(saving("tracks", drawNamedTracks));
+  $("map").after(saving("map", drawNamedMap));
   let width = 0;
   new ResizeObserver(() => {
     if (width === document.body.clientWidth) return;

@@ -197,22 +197,19 @@ function drawTracks() {
   point(state.layer);
 }
 
-// What a saved figure has between its tracks instead of the page's text.
-function drawName(pair, canvas = element("canvas")) {
-  const c = fit(canvas, $("browser").clientWidth, 20);
-  write(c, `${title(pair)}, ${view(pair)}; mean: ${means(pair)}`, gutter, 15, { align: "left", colour: pair.colour, size: 12 });
-  return canvas;
-}
-
+// As a file: with names and legends, which are text in the page.
 function drawNamedTracks() {
   layOut();
   drawRibbon();
   const floor = lowest(shown);
-  for (const pair of shown) { drawName(pair); drawTrack(pair, floor); }
+  for (const pair of shown) {
+    drawWords(`${title(pair)}, ${view(pair)}; mean: ${means(pair)}`, pair.colour, gutter);
+    drawTrack(pair, floor);
+  }
   drawAxis();
+  drawLegend($("kind-legend"));
+  drawLegend($("track-legend"));
 }
-
-const trackCanvases = () => [$("ribbon"), ...shown.flatMap(pair => [drawName(pair), pair.canvas]), $("axis")];
 
 function fillNumbers() {
   if (!$("numbers").open) return;
@@ -232,6 +229,7 @@ function fillNumbers() {
 // ---- legends and choices
 
 function legend(list, entries) {
+  list.entries = entries;
   list.replaceChildren(...entries.map(([text, draw]) => {
     const canvas = element("canvas", { "aria-hidden": "true" });
     draw(fit(canvas, 30, 14));
