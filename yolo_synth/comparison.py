@@ -21,6 +21,7 @@ from yolo_synth.analysis.similarity.centring import between_groups, count_groups
 from yolo_synth.analysis.similarity.cka import cka, deconfound
 from yolo_synth.analysis.similarity.jackknife import influence, jackknife, residual_p
 from yolo_synth.analysis.similarity.measures import MEASURES
+from yolo_synth.analysis.similarity.opinions import opinion, rank_agreements
 from yolo_synth.analysis.similarity.permutation import PermutationTest, permutation_test
 from yolo_synth.analysis.similarity.series import LayerSeries, Values
 from yolo_synth.probe import Grams, Label, Subject, probe_label
@@ -37,12 +38,12 @@ DRAWS: Final = 1000
 """Permutations of the images, or of whole groups; the smallest p-value is 1/1001."""
 
 MATCH_DRAWS: Final = 200
-"""Permutations for the best matches of every layer among all."""
+"""Permutations for the best matches of every layer among all; the tail of their maxima is fitted."""
 
 ROUNDING_IMAGES: Final = 16
 """Images on which the error of a lower precision is measured."""
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Of what a kept comparison means: raise it whenever a number in it becomes another one."""
 
 BIASED: Final = "biased CKA"
@@ -53,6 +54,7 @@ COLUMNS: Final = {
     "partial": ("cka_partial", "partial_"),
     **{name: (name, f"{name}_") for name in MEASURES},
     "match": ("match", "match_"),
+    "own_match": ("own_match", "own_match_"),
 }
 """What is known of corresponding layers: in tables and files, the value's name and what its bounds'
 names start with."""
@@ -74,10 +76,12 @@ class Comparison:
             images of one sequence or ride are left out, and each of those weighs the same.
         series: Of layer i against layer i. `debiased`, the diagonal; `partial`, the same with what
             both started from regressed out, NaN in layers that did not change, absent where the two
-            have no common start. As a second opinion those of `MEASURES`, as `angle`, the angular
-            Procrustes distance in radians, and `neighbours`, the share of an image's nearest
-            neighbours that both have in common; and `match`, the second network's layer that is most
-            like each of the first.
+            have no common start. As a second opinion those of `MEASURES` that were asked for, as
+            `angle`, the angular Procrustes distance in radians; `match`, the second network's layer
+            that is most like each of the first, and `own_match`, the same after taking out what a
+            layer has in common with all.
+        agreement: How alike two measures rank the layers, as `CKA and angle`: Spearman's correlation
+            without what both owe to depth, lower and upper end of its interval over images.
         split: The part of the data set that the images are from.
         precision: Of the layers' outputs and products.
         error: Mean and largest error of all cells by that precision, measured on a few of the
@@ -98,6 +102,7 @@ class Comparison:
     precision: Precision = "float32"
     error: tuple[float, float] | None = None
     influence: Matrix | None = None
+    agreement: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -165,6 +170,9 @@ class Comparison:
         names = ("probe", "split", "images", "size", "biased", "debiased", "precision")
         given |= {name: getattr(self, name) for name in names} | self._rows()
         optional = {"error": self.error, "influence": self.influence}
+        if self.agreement:
+            given["agreement_of"] = list(self.agreement)
+            given["agreement"] = list(self.agreement.values())
         return given | {name: value for name, value in optional.items() if value is not None}
 
     def _rows(self) -> dict[str, Values]:
@@ -180,13 +188,23 @@ def unpack_series(arrays: Mapping[str, Any]) -> dict[str, LayerSeries]:
     return {name: series for name, series in read.items() if series is not None}
 
 
+def unpack_agreement(arrays: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """Return how alike the measures of a packed comparison rank the layers."""
+    names, rows = (arrays.get(name, []) for name in ("agreement_of", "agreement"))
+    return {
+        str(name): (float(value), float(low), float(high))
+        for name, (value, low, high) in zip(names, rows, strict=True)
+    }
+
+
 def compare(
     first: Subject,
     second: Subject,
     grams: Grams,
     start: Subject | None = None,
     *,
-    opinion: bool = False,
+    measures: Sequence[str] = (),
+    matches: bool = False,
     single_images: bool = False,
 ) -> Comparison:
     """Compare two networks on the same images.
@@ -196,7 +214,8 @@ def compare(
         second: Another one, or the same.
         grams: Gram matrices of the images, at least `FEWEST_IMAGES`.
         start: What both were before training, if that is the same.
-        opinion: Whether to ask other families of measures, and for the best matches, too.
+        measures: What else is asked of corresponding layers, names of `MEASURES`.
+        matches: Whether to look for the best match of every layer among all.
         single_images: Whether to tell what each image adds.
 
     Raises:
@@ -212,8 +231,10 @@ def compare(
         series["debiased"] = replace(_judged(a, b, groups), value=diagonal)
     if start is not None:
         series["partial"] = _added(a, b, grams(start), groups)
-    if opinion:
-        series |= _second_opinion(a, b, groups)
+    opinions = {name: opinion(name, a, b, groups) for name in measures}
+    series |= {name: found.series for name, found in opinions.items()}
+    if matches:
+        series |= _matches(a, b, groups)
     enough = count_groups(groups, len(probe.images)) >= INTERVAL_IMAGES
     lower = grams.precision != "float32"
     return Comparison(
@@ -230,6 +251,7 @@ def compare(
         grams.precision,
         _rounding(first, second, grams) if lower else None,
         _image_influence(a, b, groups) if single_images and enough else None,
+        rank_agreements(diagonal, a, b, opinions, groups),
     )
 
 
@@ -287,16 +309,14 @@ def _added(a: Tensor, b: Tensor, start: Tensor, groups: Sequence[str] | None) ->
     )
 
 
-def _second_opinion(
+def _matches(
     a: Tensor, b: Tensor, groups: Sequence[str] | None
 ) -> Iterator[tuple[str, LayerSeries]]:
-    """Yield what other families of measures say, and which layers match best."""
-    match, p = permutation_test(
-        between_groups(a, groups), between_groups(b, groups), MATCH_DRAWS
-    ).best_match()
-    for name, measure in MEASURES.items():
-        yield name, LayerSeries(measure(a, b).numpy())
-    yield "match", LayerSeries(match.double().where(match >= 0, torch.nan).numpy(), p=p.numpy())
+    """Yield which layers match best, as they are and without the means of rows and columns."""
+    test = permutation_test(between_groups(a, groups), between_groups(b, groups), MATCH_DRAWS)
+    for name, seen in (("match", test), ("own_match", test.without_means())):
+        match, p = seen.best_match()
+        yield name, LayerSeries(match.double().where(match >= 0, torch.nan).numpy(), p=p.numpy())
 
 
 def _rounding(first: Subject, second: Subject, grams: Grams) -> tuple[float, float]:

@@ -10,15 +10,13 @@ from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 
 from yolo_synth.analysis.activations.grams import Gram
+from yolo_synth.analysis.similarity.canonical import mean_squared_cca, pwcca, svcca
 from yolo_synth.analysis.similarity.gaps import mmd2, participation_ratio
 from yolo_synth.analysis.similarity.measures import (
     euclidean_distance,
-    mean_squared_cca,
     mutual_neighbours,
     procrustes_angle,
     procrustes_distance,
-    pwcca,
-    svcca,
 )
 
 PAIRWISE = [

@@ -1,7 +1,6 @@
 """Streaming statistics against numpy on the whole, and the tables."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +10,6 @@ from yolo_synth.analysis.activations import statistics
 from yolo_synth.analysis.activations.statistics import (
     Accumulator,
     Summary,
-    agreement,
     average_layers,
     layer_table,
     summarise,
@@ -90,13 +88,3 @@ def test_tables_3_and_4_average_layers_whatever_their_size():
     }
     with pytest.raises(ValueError, match="1 kinds for 2 layers"):
         layer_table([Summary(1, 2, 3, -4, 5)] * 2, ["yolo"])
-
-
-def test_agreement_turns_distances_round():
-    table = pd.DataFrame({"cka": [0.1, 0.5, 0.9], "angle": [1.5, 1.0, 0.1], "other": [1, 3, 2]})
-    found = agreement(table, distances=["angle"])
-
-    assert found.loc["cka", "angle"] == pytest.approx(1)
-    assert found.loc["cka", "other"] == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="Procrustes"):
-        agreement(table, distances=["Procrustes"])

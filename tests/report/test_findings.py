@@ -121,17 +121,27 @@ def test_a_second_opinion_names_how_alike_the_families_rank_the_layers():
     values = np.diag(plain.debiased)
     match = np.arange(107.0)
     match[:7] = 50
+    p = np.r_[np.full(90, 0.01), np.full(17, 0.5)]
     other = with_series(
         plain,
-        angle=LayerSeries(1.5 - values),
-        neighbours=LayerSeries(1 - values),
-        match=LayerSeries(match, p=np.r_[np.full(90, 0.01), np.full(17, 0.5)]),
+        angle=LayerSeries(1.5 - values, p=p),
+        neighbours=LayerSeries(1 - values, p=np.ones(107)),
+        match=LayerSeries(match, p=p),
+        own_match=LayerSeries(np.full(107, 3.0), p=np.ones(107)),
     )
-    text = said(findings(scores(U0=0.5), [other]), "second opinion")
-    assert "is 1.00 between debiased CKA and angular Procrustes" in text
-    assert "and \N{MINUS SIGN}1.00 between CKA and shared" in text
-    assert "In 100 of 107 layers the layer of the same number matches best" in text
-    assert "in 90 the best match" in text
+    ranks = {"CKA and angle": (0.5, 0.2, 0.7), "CKA and neighbours": (-0.3, np.nan, np.nan)}
+    sentences = findings(scores(U0=0.5), [replace(other, agreement=ranks)])
+    text = said(sentences, "second opinion")
+    assert "beyond permuted images are 90 (angle) and 0 (neighbours) of 107 layers" in text
+    assert (
+        "is 0.50 (95 % interval 0.20 to 0.70) between debiased CKA and angular Procrustes" in text
+    )
+    assert "and \N{MINUS SIGN}0.30 between CKA and shared" in text
+    text = said(sentences, "Best matches")
+    assert "the layer of the same number is the best match in 100 of 107 layers" in text
+    assert "beyond chance in 90 (corrected over all 107 x 107 cells)" in text
+    assert "are 100 different layers" in text
+    assert "the same number in 1, beyond chance in 0, and 1 different layers" in text
 
 
 def test_the_layer_where_the_domains_part_is_named():

@@ -15,13 +15,14 @@ import torch
 from tqdm import tqdm
 
 from yolo_synth.analysis.activations.structure import Structure
-from yolo_synth.analysis.similarity.measures import MEASURES
+from yolo_synth.analysis.similarity.measures import OPINIONS
 from yolo_synth.comparison import (
     DRAWS,
     FORMAT,
     INTERVAL_IMAGES,
     Comparison,
     compare,
+    unpack_agreement,
     unpack_series,
 )
 from yolo_synth.data.source import Config, data_module
@@ -132,9 +133,9 @@ class Study:
         def pair_of(couple: Couple, arrays: dict[str, Any] | None) -> Comparison:
             if arrays is not None:
                 return self._unpacked(couple, probe, arrays)
-            return compare(
-                *couple[:2], grams, couple.start, opinion=_has_opinion(couple, probe.size)
-            )
+            asked = _has_opinion(couple, probe.size)
+            measures = OPINIONS if asked else ()
+            return compare(*couple[:2], grams, couple.start, measures=measures, matches=asked)
 
         bar = tqdm(total=len(couples), desc=f"compare, {probe.label}", unit="pair", leave=False)
         pairs: list[Comparison] = []
@@ -151,7 +152,7 @@ class Study:
     def _place(self, couple: Couple, probe: Probe) -> Kept:
         first, second, start = couple
         name = pair_name(first.label, second.label, probe.domain, probe.size)
-        opinion = MEASURES if _has_opinion(couple, probe.size) else ()
+        opinion = OPINIONS if _has_opinion(couple, probe.size) else ()
         about = start.weights if start else "", " ".join(opinion)
         return self.kept(name, probe, (first, second), *about)
 
@@ -166,6 +167,7 @@ class Study:
             arrays["biased"],
             arrays["debiased"],
             unpack_series(arrays),
+            agreement=unpack_agreement(arrays),
         )
 
 

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -174,29 +173,6 @@ def layer_table(summaries: Sequence[Summary], kinds: Sequence[str] | None = None
 def average_layers(table: pd.DataFrame) -> pd.Series:
     """Average a `layer_table` over its layers, each layer counting the same: Tables 3 and 4."""
     return table[list(Summary._fields)].mean()
-
-
-def agreement(table: pd.DataFrame, distances: Sequence[str] = ()) -> pd.DataFrame:
-    """Tell whether several measures rank the layers alike.
-
-    No measure is right everywhere (Klabunde et al., ReSi, 2025): a finding that all families share
-    is safer than one of CKA alone.
-
-    Args:
-        table: One column a measure, one row a layer.
-        distances: Columns in which large means different; their sign is turned.
-
-    Returns:
-        Spearman's correlation over the layers of each measure with each other, -1..1.
-
-    Raises:
-        ValueError: If a distance is not a column.
-    """
-    unknown = [name for name in distances if name not in table.columns]
-    if unknown:
-        raise ValueError(f"{unknown} are none of the measures {list(table.columns)}")
-    signs = np.where(table.columns.isin(list(distances)), -1.0, 1.0)
-    return (table * signs).corr(method="spearman")
 
 
 def _with_layers(table: pd.DataFrame, kinds: Sequence[str] | None) -> pd.DataFrame:

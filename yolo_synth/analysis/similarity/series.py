@@ -94,6 +94,15 @@ class LayerSeries:
         span = self._row(self.ceiling) - self._row(self.floor)
         return (self.value - self._row(self.floor)) / np.where(span > 0, span, np.nan)
 
+    def above(self, agree: float) -> Values:
+        """Return how far each value is from chance (0) towards `agree` (1), a layer's with itself [L].
+
+        (value - floor) / (agree - floor): an angle of .04 is no agreement where permuted images have .04.
+        """
+        floor = self._row(self.floor)
+        span = agree - floor
+        return (self.value - floor) / np.where(np.abs(span) > 1e-9, span, np.nan)
+
     def means(self, parts: Mapping[str, range]) -> dict[str, float]:
         """Return the mean over all layers, `all`, and over each part, of those that have a value."""
         return part_means(self.value, parts)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from yolo_synth.analysis.activations.statistics import agreement
-from yolo_synth.analysis.similarity.measures import MEASURES
+from yolo_synth.analysis.similarity.measures import MEASURES, OPINIONS
+from yolo_synth.analysis.similarity.series import LayerSeries, part_means
 from yolo_synth.comparison import Comparison
 from yolo_synth.report.pairs import main_pairs
 from yolo_synth.report.panel import Panel, Table
 from yolo_synth.report.study import Study
-from yolo_synth.report.words import listed, named, numbers
+from yolo_synth.report.words import listed, named, number
 
 
 def compute(study: Study) -> list[Comparison]:
     """Return the pairs of which other measures were asked: two runs of one seed at the paper's size."""
-    return [pair for pair in study.pairs if "angle" in pair.series]
+    return [pair for pair in study.pairs if OPINIONS[0] in pair.series]
 
 
 def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
@@ -30,63 +29,100 @@ def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
             "size": pair.size,
             "pair": pair.name,
             **{
-                f"{measure}, {part}": pair.series[measure].means(pair.structure.parts)[part]
-                for measure in MEASURES
-                for part in pair.structure.parts
+                name: value
+                for measure in OPINIONS
+                for name, value in _columns(measure, pair).items()
             },
-            **opinions(pair),
+            **{
+                f"{name}{end}": value
+                for name, ends in pair.agreement.items()
+                for end, value in zip(("", ", from", ", to"), ends, strict=True)
+            },
         }
         for pair in pairs
     ]
     if rows:
+        titles = ". ".join(
+            f"{name.capitalize()}: {MEASURES[name].title}, {MEASURES[name].agree:.0f} for a layer with "
+            "itself"
+            for name in OPINIONS
+        )
         yield Table(
             "second_opinion",
             "A second opinion: other families of measures",
-            "Angle: angular Procrustes distance in radians, 0 for layers that agree up to rotation and "
-            "scale, at most 1.57. Neighbours: share of an image's 10 nearest neighbours that both "
-            "networks agree on. The last three columns: Spearman's correlation over the layers, the "
-            "angle's sign turned; near 1 where two families of measures rank the layers alike. None is "
+            f"{titles}. Beside each mean stands that of permuted images: what chance gives, which for "
+            "few images of many features is nearly agreement; beyond it are so many layers (p-values "
+            "corrected over the layers). Of sequences, all of their mean outputs. Two measures together: "
+            "Spearman's correlation over the layers without what both owe to depth, the angle's sign "
+            "turned, and its 95 % interval over images; near 1 where both rank the layers alike. None is "
             "right everywhere (Klabunde et al. 2025).",
             pd.DataFrame(rows).set_index(["probe images", "size", "pair"]),
         )
 
 
-def opinions(pair: Comparison) -> dict[str, float]:
-    """Return how alike CKA, angle and neighbours rank a pair's layers: Spearman's correlations."""
-    values = {"CKA": pair.debiased_series.value}
-    values |= {measure: pair.series[measure].value for measure in ("angle", "neighbours")}
-    ranks = agreement(pd.DataFrame(values), distances=["angle"]).to_numpy()
-    return {
-        f"{first} and {second}": float(ranks[i, j])
-        for (i, first), (j, second) in combinations(enumerate(values), 2)
-    }
+def _columns(measure: str, pair: Comparison) -> dict[str, float]:
+    """Return a measure's means over the parts, those of chance, and the layers beyond it."""
+    series, parts = pair.series[measure], pair.structure.parts
+    columns = {f"{measure}, {part}": series.means(parts)[part] for part in parts}
+    if series.floor is not None:
+        chance = part_means(series.floor, parts)
+        columns |= {f"{measure}, permuted, {part}": chance[part] for part in parts}
+    return {**columns, f"layers beyond chance, {measure}": int(series.significant.sum())}
 
 
 def sentences(pairs: Sequence[Comparison]) -> Iterator[str]:
     """Say whether other families of measures rank the layers alike, and which layers match."""
     for group in main_pairs(pairs):
         yield _second_opinion(group)
+        if all("own_match" in pair.series for pair in group):
+            yield _matches(group)
 
 
 def _second_opinion(group: Sequence[Comparison]) -> str:
-    ranks = [opinions(pair) for pair in group]
     pair = group[0]
-    text = (
+    beyond = " and ".join(
+        f"{listed(int(each.series[name].significant.sum()) for each in group)} ({name})"
+        for name in OPINIONS
+    )
+    return (
         f"A second opinion, {named(group).rstrip(',')} ({pair.images} {pair.probe} images at "
-        f"{pair.size}x{pair.size}): Spearman's correlation over the layers is "
-        f"{numbers(each['CKA and angle'] for each in ranks)} between debiased CKA and angular "
-        f"Procrustes and {numbers(each['CKA and neighbours'] for each in ranks)} between CKA and "
+        f"{pair.size}x{pair.size}): beyond permuted images are {beyond} of {len(pair.structure)} layers. "
+        "Spearman's correlation over the layers, without what both owe to depth, is "
+        f"{listed(_agreement(each, 'angle') for each in group)} between debiased CKA and angular "
+        f"Procrustes and {listed(_agreement(each, 'neighbours') for each in group)} between CKA and "
         "shared nearest neighbours, where 1 is the same ranking."
     )
-    if not all("match" in pair.series for pair in group):
-        return text
-    matches = [pair.series["match"] for pair in group]
-    same = listed(int((match.value == np.arange(len(match))).sum()) for match in matches)
-    clear = listed(int(match.significant.sum()) for match in matches)
+
+
+def _agreement(pair: Comparison, measure: str) -> str:
+    value, low, high = pair.agreement.get(f"CKA and {measure}", (np.nan, np.nan, np.nan))
+    if np.isnan(low):
+        return number(value)
+    return f"{number(value)} (95 % interval {number(low)} to {number(high)})"
+
+
+def _matches(group: Sequence[Comparison]) -> str:
+    plain, own = ([pair.series[name] for pair in group] for name in ("match", "own_match"))
+    layers = len(plain[0])
     return (
-        f"{text} In {same} of {len(matches[0])} layers the layer of the same number matches best, and "
-        f"in {clear} the best match is beyond chance."
+        f"Best matches, {named(group).rstrip(',')}: the layer of the same number is the best match in "
+        f"{_same(plain)} of {layers} layers, the best match is beyond chance in {_clear(plain)} (corrected "
+        f"over all {layers} x {layers} cells), and the best matches are {_different(plain)} different "
+        f"layers. Without what a layer has in common with all others it is the same number in "
+        f"{_same(own)}, beyond chance in {_clear(own)}, and {_different(own)} different layers."
     )
+
+
+def _same(matches: Sequence[LayerSeries]) -> str:
+    return listed(int((match.value == np.arange(len(match))).sum()) for match in matches)
+
+
+def _clear(matches: Sequence[LayerSeries]) -> str:
+    return listed(int(match.significant.sum()) for match in matches)
+
+
+def _different(matches: Sequence[LayerSeries]) -> str:
+    return listed(len(set(match.value[np.isfinite(match.value)])) for match in matches)
 
 
 PANEL = Panel("opinion", "A second opinion", compute, tables, sentences)
