@@ -8,6 +8,12 @@ import torch
 
 from yolo_synth.cli import main
 
+
+def no_target():
+    """Return the target of an image without objects."""
+    return {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+
+
 DATA = {"BDD100K": "bdd100k", "GTAV": "gtav", "YOLO": "yolo"}
 
 

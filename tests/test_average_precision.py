@@ -8,11 +8,11 @@ import io
 import numpy as np
 import pytest
 import torch
+from helpers import no_target
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from yolo_synth.average_precision import AveragePrecision
-from yolo_synth.boxes import no_target
 from yolo_synth.labels import CLASSES
 
 NOTHING = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0).long()}

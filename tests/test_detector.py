@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers import no_target
 
 from yolo_synth import Detector
-from yolo_synth.boxes import no_target
 from yolo_synth.detector import load_checkpoint
 from yolo_synth.networks.yolov3 import YOLOv3, save_darknet_weights
 

@@ -85,8 +85,3 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, text, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         runs.read_run(tmp_path)
     assert str(tmp_path) in str(error.value)
-
-
-def test_no_run_below_a_folder_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no run folder here or below"):
-        runs.find_runs(tmp_path)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
-from helpers import equal, fit, weights
+from helpers import equal, fit, no_target, weights
 
 from yolo_synth import Detector, capturing
-from yolo_synth.boxes import no_target
 from yolo_synth.capturing import FixedLosses, filled_up
 from yolo_synth.networks.contract import Network
 from yolo_synth.networks.yolov3 import YOLOv3, detection_loss, loss

@@ -15,7 +15,7 @@ import pytest
 import wandb_log
 import yaml
 
-from yolo_synth.runs import find_runs
+from yolo_synth.runs import read_run, run_folders
 
 
 def sweep_file(scenes: Path) -> dict:
@@ -132,7 +132,7 @@ def test_an_agent_trains_the_runs_of_the_sweep(server, tiny_root, tmp_path):
     assert done.returncode == 0, done.stderr
     assert {"SweepWithRuns", "CreateAgent", "Heartbeat"} <= server.operations
     assert (tmp_path / "runs").is_dir(), done.stdout + done.stderr
-    runs = find_runs(tmp_path / "runs")
+    runs = [read_run(folder) for folder in run_folders(tmp_path / "runs")]
     assert [run.name for run in runs] == ["F-Synthetic/0", "U-Synthetic/0"], done.stderr
     assert all(run.finished for run in runs)
     logged = [wandb_log.read(run.folder)[2] for run in runs]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, NotRequired, TypedDict
 
-import torch
 from torch import Tensor
 
 Resize = Literal["letterbox", "stretch"]
@@ -48,11 +47,6 @@ class Detection(TypedDict):
     boxes: Tensor
     scores: Tensor
     labels: Tensor
-
-
-def no_target() -> Target:
-    """Return the target of an image without objects."""
-    return {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
 
 
 @dataclass(frozen=True)

@@ -240,20 +240,3 @@ def run_folders(root: str | Path) -> list[Path]:
     """Return the run folders at or below a folder; what lies inside one (W&B's files) is none."""
     folders = sorted(path.parent for path in Path(root).glob(f"**/{CONFIG}"))
     return [folder for folder in folders if not set(folder.parents) & set(folders)]
-
-
-def find_runs(root: str | Path, trust: bool = False) -> list[Run]:
-    """Return the runs at or below a folder, by name.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    folders = run_folders(root)
-    if not folders:
-        raise FileNotFoundError(
-            f"{root}: no run folder here or below (a folder with a {CONFIG}); train with "
-            "yolo-synth fit or yolo-synth sweep first"
-        )
-    return sorted(
-        (read_run(folder, trust) for folder in folders), key=lambda run: (run.name, run.folder)
-    )

@@ -12,10 +12,17 @@ from yolo_synth.analysis.activations.statistics import (
     Summary,
     average_layers,
     layer_table,
-    summarise,
 )
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def summarise(chunks):
+    values = Accumulator()
+    for take in (values.update, values.refine):
+        for chunk in chunks:
+            take(chunk)
+    return values.summary()
 
 
 def expected(values):

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from yolo_synth.data.filters import drop_hood, drop_small
+from yolo_synth.data.filters import drop_small
 from yolo_synth.data.gtav_boxes import GTAV_LABELS
 from yolo_synth.data.splits import random_split, read_split
-from yolo_synth.data.table import COLUMNS, REASONS, box_table, count_dropped, dropped_by_group, kept
+from yolo_synth.data.table import COLUMNS, REASONS, box_table, count_dropped, kept
 
 WIDTH, HEIGHT = 1920, 1080
 
@@ -99,20 +99,6 @@ def test_the_first_reason_stays_and_all_are_counted():
     }  # fmt: skip
     assert len(counts) == len(REASONS)
     assert count_dropped(table)["area"] == 0, "a filter must not change the table it is given"
-
-
-def test_what_was_dropped_is_told_by_group():
-    hood = ("car", 4, 100, 900, 1800, HEIGHT)
-    driving = table_of([[hood, ("sky", 1, 0, 0, 9, 9), ("car", 2, 0, 0, 9, 9)]] * 12, "002")
-    walking = table_of([[("van", 1, 0, 0, 50, 50), ("car", 2, 5, 5, 5, 9)], []], "001")
-    table = drop_hood(drop_small(pd.concat([driving, walking], ignore_index=True)))
-    counts = dropped_by_group(table)
-    assert counts.index.tolist() == ["001", "002"]
-    assert list(counts.columns) == ["images", "kept", *REASONS[1:]]
-    assert counts.loc["001"].tolist() == [2, 1, 1, 0, 1, 0, 0, 0]
-    assert counts.loc["002"].tolist() == [12, 0, 0, 12, 0, 12, 12, 0]
-    assert counts.drop(columns="images").sum().equals(count_dropped(table))
-    assert dropped_by_group(table[:0]).empty
 
 
 @pytest.fixture

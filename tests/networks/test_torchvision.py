@@ -6,14 +6,13 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from helpers import fit_arguments, weights
+from helpers import fit_arguments, no_target, weights
 from torchvision.models import detection, mobilenet_v3_small, resnet18
 from torchvision.ops import box_iou
 
 from yolo_synth import Detector
 from yolo_synth.analysis.activations.run import gram_matrices, layer_names
 from yolo_synth.analysis.activations.structure import structure_of
-from yolo_synth.boxes import no_target
 from yolo_synth.cli import main
 from yolo_synth.evaluation import evaluation_table
 from yolo_synth.networks.torchvision import FCOS, SSD, FasterRCNN, RetinaNet

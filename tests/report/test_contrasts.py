@@ -14,7 +14,7 @@ from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.report.panels import freezing
 from yolo_synth.report.panels.freezing import Contrast, Freezing
 from yolo_synth.report.study import Study
-from yolo_synth.runs import find_runs
+from yolo_synth.runs import read_run, run_folders
 
 
 def contrast(nearer: int, farther: int) -> Contrast:
@@ -29,7 +29,7 @@ def contrast(nearer: int, farther: int) -> Contrast:
 def test_it_is_the_difference_of_two_similarities(tiny_root, tmp_path, monkeypatch):
     for model, seed in (("U-Real", 0), ("F-Synthetic", 0), ("U-Synthetic", 0), ("U-Real", 1)):
         write_run(tmp_path, model, seed, tiny_root)
-    runs = {run.name: run for run in find_runs(tmp_path)}
+    runs = {run.name: run for run in map(read_run, run_folders(tmp_path))}
     data = runs["U-Real/0"].data()
     images, names = data.probe("test", 8, 32)
     rides = data.groups(names)

@@ -158,17 +158,3 @@ def count_dropped(table: pd.DataFrame) -> pd.Series[int]:
     """
     counts = table["dropped"].value_counts().reindex(list(REASONS), fill_value=0)
     return counts.rename(index={"": "kept"}).astype("int64")
-
-
-def dropped_by_group(table: pd.DataFrame) -> pd.DataFrame:
-    """Count what became of the rows of each group: a sequence of GTAV, a ride of BDD100K.
-
-    Returns:
-        One row a group, sorted by name (the index, called `group`); int64 columns `images`, "kept"
-        and every reason of `REASONS`, in that order. They count boxes, except `images` and "no
-        box", which counts images. Summed over the groups they are `count_dropped`'s numbers.
-    """
-    counts = pd.crosstab(table["group"], table["dropped"].astype(str))
-    counts = counts.reindex(columns=list(REASONS), fill_value=0).rename(columns={"": "kept"})
-    counts.insert(0, "images", table.groupby("group")["image"].nunique())
-    return counts.rename_axis(columns=None).astype("int64")

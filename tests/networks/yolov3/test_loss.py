@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import no_target
 from torch.nn.functional import softplus
 from torchvision.ops import box_convert, generalized_box_iou
 
-from yolo_synth.boxes import no_target
 from yolo_synth.networks.yolov3.architecture import STRIDES
 from yolo_synth.networks.yolov3.loss import detection_loss, generalized_iou
 from yolo_synth.networks.yolov3.network import YOLOv3

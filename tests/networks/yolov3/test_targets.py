@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import no_target
 
-from yolo_synth.boxes import no_target
 from yolo_synth.networks.yolov3.architecture import ANCHORS, MASKS, STRIDES
 from yolo_synth.networks.yolov3.targets import assign, checked_anchors, level_anchors
 

@@ -132,26 +132,6 @@ class Accumulator:
         return float(_flip(key).view(torch.float32))
 
 
-def summarise(chunks: Iterable[Tensor]) -> Summary:
-    """Return the statistics of one layer's output.
-
-    Args:
-        chunks: The output in pieces, something that can be gone through twice, as a list of tensors.
-
-    Returns:
-        The statistics, exact but for float64's rounding.
-
-    Raises:
-        ValueError: As `Accumulator`; an iterator, which is empty the second time, is refused too.
-    """
-    values = Accumulator()
-    for chunk in chunks:
-        values.update(chunk)
-    for chunk in chunks:
-        values.refine(chunk)
-    return values.summary()
-
-
 def layer_table(summaries: Sequence[Summary], kinds: Sequence[str] | None = None) -> pd.DataFrame:
     """Put the statistics of all layers into a table.
 

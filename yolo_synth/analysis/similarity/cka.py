@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 
 from yolo_synth.analysis.similarity.centring import (
-    center,
-    check_pairs,
     check_same_images,
     embedded,
     inner,
@@ -122,56 +120,3 @@ def deconfound(grams: Tensor, initial: Tensor, groups: Sequence[Hashable] | None
     # A start that is constant explains nothing
     slope = torch.where(energy > 0, overlap / energy, 0.0)[..., None, None]
     return without_noise(trained - slope * start, trained, FLOAT32_ROUNDING)
-
-
-def partial_cka(
-    grams_a: Tensor,
-    grams_b: Tensor,
-    initial_a: Tensor,
-    initial_b: Tensor | None = None,
-    groups: Sequence[Hashable] | None = None,
-) -> Tensor:
-    """Compare what training added to two networks: debiased CKA with the initial state removed.
-
-    Two networks that start from one backbone and change independently have a debiased CKA near 1
-    and a partial CKA near 0. Sources and form: see `deconfound`.
-
-    Args:
-        grams_a: Gram matrices of the first network [la, n, n].
-        grams_b: Gram matrices of the second network [lb, n, n].
-        initial_a: Gram matrices of the first network before training [la, n, n] or [1, n, n].
-        initial_b: Those of the second network [lb, n, n] or [1, n, n]; None if both began alike.
-        groups: As in `cka`.
-
-    Returns:
-        Partial CKA [la, lb], float64, in -1..1. NaN where a layer is constant or unchanged.
-
-    Raises:
-        ValueError: As `deconfound`.
-    """
-    initial_b = initial_a if initial_b is None else initial_b
-    return cka(
-        deconfound(grams_a, initial_a, groups),
-        deconfound(grams_b, initial_b, groups),
-        debiased=True,
-        groups=groups,
-    )
-
-
-def same_start(initial_a: Tensor, initial_b: Tensor) -> Tensor:
-    """Return in which layers two networks began as the same function of the images, bool [l].
-
-    Two seeds that share a pretrained backbone and not the head do so in the backbone. Elsewhere
-    nothing is common to be taken out, and a partial value means nothing.
-
-    Args:
-        initial_a: Gram matrices of the first network before training [l, n, n].
-        initial_b: Those of the second [l, n, n] on the same images.
-
-    Raises:
-        ValueError: As `cka`, or if the number of layers differs.
-    """
-    check_same_images(initial_a, initial_b)
-    check_pairs(initial_a, initial_b, paired=True)
-    first, second = center(initial_a), center(initial_b)
-    return (without_noise(first - second, first, FLOAT32_ROUNDING) == 0).all(-1).all(-1)
