@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import yolo_synth
+from yolo_synth.data import SETS
 
 PACKAGE = Path(yolo_synth.__file__).parent
 
@@ -169,9 +171,29 @@ def test_the_public_names_are_all_there():
         _ = yolo_synth.nothing_like_it
 
 
-def test_the_public_names_are_documented_and_what_a_type_checker_sees():
-    for name in yolo_synth.__all__:
-        assert (getattr(yolo_synth, name).__doc__ or "").strip(), name
+def members(name):
+    """Yield a public name and, of a class, its own public methods and properties."""
+    thing = getattr(yolo_synth, name)
+    yield name, thing
+    for key, member in vars(thing).items() if inspect.isclass(thing) else ():
+        plain = getattr(
+            member, "fget", getattr(member, "__func__", getattr(member, "func", member))
+        )
+        if not key.startswith("_") and inspect.isfunction(plain):
+            yield f"{name}.{key}", plain
+
+
+@pytest.mark.parametrize("name", sorted({*yolo_synth.__all__, *SETS}))
+def test_a_public_name_says_what_it_is_and_what_types_it_takes_and_returns(name):
+    for called, member in members(name):
+        assert inspect.getdoc(member), called
+        signature = inspect.signature(member)
+        given = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+        assert all(p.annotation is not p.empty for p in given), called
+        assert inspect.isclass(member) or signature.return_annotation is not signature.empty, called
+
+
+def test_a_type_checker_sees_the_public_names():
     typed = {
         alias.name
         for node in ast.walk(ast.parse((PACKAGE / "__init__.py").read_text()))

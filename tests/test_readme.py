@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import yolo_synth
 from yolo_synth.analysis.similarity.series import CONSTANT, WORDS
 from yolo_synth.cli import main
+from yolo_synth.data import SETS
 
 PROJECT = Path(__file__).parent.parent
 TEXT = (PROJECT / "README.md").read_text()
@@ -93,3 +96,18 @@ def test_every_file_it_links_to_is_there():
     assert links
     missing = [link for link in links if not (PROJECT / link).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{p.name}" for p in PROJECT.glob("docs/*.md"))]
+)
+def test_python_that_a_page_shows_imports_public_names_alone(page):
+    blocks = re.findall(r"```python\n(.*?)```", (PROJECT / page).read_text(), re.DOTALL)
+    assert blocks or page != "README.md"
+    found = [node for block in blocks for node in ast.walk(ast.parse(block))]
+    own = [node for node in found if isinstance(node, ast.ImportFrom)]
+    own = [node for node in own if (node.module or "").startswith("yolo_synth")]
+    assert all(node.module == "yolo_synth" for node in own)
+    names = {alias.name for node in own for alias in node.names}
+    assert names <= {*yolo_synth.__all__, *SETS}
+    assert names or page != "README.md"

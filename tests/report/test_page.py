@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ from report.made import STRUCTURE, comparison, label
 
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.report import page
+from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.page import write_page
 from yolo_synth.report.panel import Report, Table
 from yolo_synth.report.panels import gap, similarity
@@ -145,6 +147,12 @@ def test_the_page_names_no_other_file_and_no_address(html):
     assert "default-src 'none'" in html
 
 
+def test_names_in_tables_are_text_and_stand_whole():
+    name = "<script>alert(1)</script> " * 4 + "& more"
+    markup = html_table(Table("t", "T", "", pd.DataFrame({name: [0.5]}, index=[name]))).markup
+    assert markup.count(escape(name)) == 2
+
+
 def test_text_is_text_whatever_is_in_it(html, pairs):
     assert "<h1>Real &amp; synthetic &lt;images&gt;</h1>" in html
     assert "<li>Layers differ at 79 &lt; 86.</li>" in html
@@ -155,22 +163,25 @@ def test_text_is_text_whatever_is_in_it(html, pairs):
 
 
 def test_the_scorecard_has_the_papers_decimals_and_a_signed_difference(html):
-    table = re.search(r'id="table-scorecard">.*?</figure>', html)[0]
-    assert re.findall(r'<td class="paper">(.*?)</td>', table) == ["0.430", "0.122", "54.4"]
+    table = re.search(r'id="table-scorecard">.*?</figure>', html, re.DOTALL)[0]
     plain = table.replace("\N{MINUS SIGN}", "-").replace("\N{EN DASH}", "none")
-    others = re.findall(r"<td>(.*?)</td>", plain)
-    assert others == ["0.400", "-0.030", "none", "none", "34.0", "-20.4"]
-    assert re.findall(r'<th scope="row">(.*?)</th>', table) == [
-        *("Table 2", "U-Real"),
-        *("", "U-Synthetic"),
-        *("Table 3", "max"),
+    assert re.findall(r"<td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", plain) == [
+        ("0.430", "0.400", "-0.030"),
+        ("0.122", "none", "none"),
+        ("54.4", "34.0", "-20.4"),
+    ]
+    body = table.partition("<tbody>")[2]
+    assert re.findall(r"<th(?: rowspan=.(\d))?.*?>(.*?)</th>", body) == [
+        *[("2", "Table 2"), ("", "U-Real")],
+        ("", "U-Synthetic"),
+        *[("", "Table 3"), ("", "max")],
     ]
 
 
 def test_column_levels_share_a_cell_and_long_tables_fold(html):
-    table = re.search(r'<figure class="table" id="table-layers">.*?</figure>', html)[0]
+    table = re.search(r'<figure class="table" id="table-layers">.*?</figure>', html, re.DOTALL)[0]
     assert "<summary>All 107 rows</summary>" in table
-    assert re.findall(r'colspan="(\d)" class="group">(.*?)<', table) == [
+    assert re.findall(r'colspan="(\d)".*?>(.*?)<', table) == [
         ("2", "Real"),
         ("2", "Synthetic"),
     ]

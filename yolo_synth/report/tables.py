@@ -63,7 +63,7 @@ def write_table(table: Table, folder: Path) -> None:
     """Write `<key>.csv`, and but for data `<key>.md` and `<key>.tex`.
 
     CSV has 6 significant digits, the others 4. Column names of several levels are joined by spaces.
-    The LaTeX needs no package, or longtable for more than 40 rows.
+    The LaTeX needs booktabs, and longtable for more than 40 rows.
     """
     flat = flattened(table.frame)
     text = csv_text(flat, index=False, float_format="%.6g")
@@ -90,23 +90,13 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - whatever a frame holds
     return str(value)
 
 
-def _rows(table: Table) -> list[list[str]]:
-    flat = flattened(table.frame)
-    return [[str(name) for name in flat.columns]] + [
-        [_cell(value) for value in row] for row in flat.itertuples(index=False, name=None)
-    ]
-
-
-def _is_number(table: Table) -> list[bool]:
-    return [pd.api.types.is_numeric_dtype(kind) for kind in flattened(table.frame).dtypes]
-
-
 def markdown(table: Table) -> str:
     """Return a table as GitHub's Markdown, with title and caption."""
-    head, *rows = _rows(table)
-    rules = ["---:" if number else "---" for number in _is_number(table)]
-    lines = [_line(map(markdown_text, head)), _line(rules)]
-    lines += [_line(map(markdown_text, row)) for row in rows]
+    # by hand: pandas' own to_markdown asks for tabulate, which nothing else here does
+    flat = flattened(table.frame)
+    rules = ["---:" if pd.api.types.is_numeric_dtype(kind) else "---" for kind in flat.dtypes]
+    lines = [_line(map(markdown_text, flat.columns)), _line(rules)]
+    lines += [_line(markdown_text(_cell(value)) for value in row) for row in flat.itertuples(False)]
     return "\n".join([f"### {table.title}", "", table.caption, "", *lines, ""])
 
 
@@ -116,23 +106,13 @@ def _line(cells: Iterable[str]) -> str:
 
 def latex(table: Table) -> str:
     """Return a table as LaTeX, with caption and label."""
-    rows = [
-        [cell.translate(_LATEX).replace("\N{EN DASH}", "--") for cell in r] for r in _rows(table)
-    ]
-    columns = "".join("r" if number else "l" for number in _is_number(table))
-    head, *body = [f"{' & '.join(row)} \\\\" for row in rows]
-    caption = f"\\caption{{{table.title.translate(_LATEX)}. {table.caption.translate(_LATEX)}}}"
-    label = f"\\label{{tab:{table.key}}}"
-    if len(body) > LONG:
-        lines = [
-            f"\\begin{{longtable}}{{{columns}}}",
-            f"{caption}{label}\\\\",
-            *("\\hline", head, "\\hline", "\\endhead", *body, "\\hline", "\\end{longtable}"),
-        ]
-    else:
-        lines = [
-            *("\\begin{table}", "\\centering", caption, label),
-            f"\\begin{{tabular}}{{{columns}}}",
-            *("\\hline", head, "\\hline", *body, "\\hline", "\\end{tabular}", "\\end{table}"),
-        ]
-    return "\n".join([*lines, ""])
+    flat = flattened(table.frame)
+    return flat.to_latex(
+        index=False,
+        escape=True,
+        longtable=len(flat) > LONG,
+        na_rep="--",
+        float_format="{:#.4g}".format,
+        caption=f"{table.title}. {table.caption}".translate(_LATEX),  # which pandas does not escape
+        label=f"tab:{table.key}",
+    )
