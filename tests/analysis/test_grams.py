@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,9 @@ from yolo_synth.analysis.activations.gram_files import load_grams
 from yolo_synth.analysis.activations.grams import Gram
 from yolo_synth.analysis.activations.policy import PROCESSOR
 from yolo_synth.analysis.activations.run import gram_matrices
+from yolo_synth.analysis.similarity.centring import center
 from yolo_synth.analysis.similarity.cka import cka
+from yolo_synth.analysis.similarity.jackknife import leave_one_out
 from yolo_synth.networks.yolov3.network import YOLOv3
 
 
@@ -51,6 +54,44 @@ def test_features_that_hardly_differ_keep_their_digits():
     assert error < 0.05
     plain = centring @ (x @ x.T).double() @ centring - centred @ centred.T
     assert plain.abs().max() > 1  # float32 products of the features themselves
+
+
+@pytest.mark.parametrize("place", [0, 19])
+@pytest.mark.parametrize("contrast", [1, 300, 1000])
+def test_an_odd_image_harms_no_other_wherever_it_stands(place, contrast):
+    generator = torch.Generator().manual_seed(3)
+    x, noise = torch.randn(2, 20, 5000, generator=generator)
+    stacks, exact = [], []
+    for features in (x, x + noise):
+        features[place] *= contrast
+        gram = Gram(20, "layer", policy=replace(PROCESSOR, slice_bytes=20 * 4 * 1000))
+        gram.add(features.split(16))
+        stacks.append(gram.matrix()[None])
+        exact.append((features.double() @ features.double().T)[None])
+    found, expected = (leave_one_out(*grams, paired=True)[0, place] for grams in (stacks, exact))
+    assert found.item() == pytest.approx(0.5, abs=0.1)
+    assert found.item() == pytest.approx(expected.item(), abs=2e-6)
+    assert cka(*stacks, True).item() == pytest.approx(cka(*exact, True).item(), abs=2e-6)
+
+
+@pytest.mark.parametrize("columns", [48, 0])
+@pytest.mark.parametrize("shift", [0, 100])
+def test_images_in_another_order_give_the_same_matrix_in_that_order(columns, shift):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(60, 3000, generator=generator) + shift
+    x[7] *= 30
+    order = torch.randperm(60, generator=generator)
+    policy = replace(PROCESSOR, block_images=columns, slice_bytes=60 * 4 * 700)
+    found = []
+    for features in (x, x[order]):
+        gram = Gram(60, "layer", policy=policy)
+        gram.add(features[:, :1000].split(16))
+        gram.add([features[:, 1000:]])
+        found.append(gram.matrix())
+    left, right = center(found[0])[order][:, order], center(found[1])
+    # Of each entry: float32's rounding of the two images' own lengths, which the odd one alone feels
+    lengths = right.diagonal().sqrt()
+    assert ((left - right).abs() / (lengths[:, None] * lengths)).max() < 1e-6
 
 
 def test_missing_images_and_overflow_are_refused():
@@ -121,6 +162,23 @@ def test_grams_of_something_else_are_never_mixed_in(network, images, tmp_path):
     assert np.array_equal(np.load(tmp_path / "000.npy"), before)
 
 
+def test_grams_that_were_computed_in_another_way_are_computed_anew(network, images, tmp_path):
+    expected = gram_matrices(network, images, folder=tmp_path)
+    origin = json.loads((tmp_path / "fingerprint.json").read_text())
+    for method in (None, origin["method"] - 1):
+        kept = (
+            {**origin, "method": method}
+            if method
+            else {k: v for k, v in origin.items() if k != "method"}
+        )
+        (tmp_path / "fingerprint.json").write_text(json.dumps(kept))
+        np.save(tmp_path / "000.npy", np.zeros((3, 3)))
+        with pytest.raises(FileNotFoundError, match="of an earlier release"):
+            load_grams(tmp_path)
+        assert torch.equal(gram_matrices(network, images, folder=tmp_path), expected)
+        assert torch.equal(load_grams(tmp_path)[0], expected)
+
+
 def test_an_empty_folder_has_no_grams(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no fingerprint\.json"):
         load_grams(tmp_path)
@@ -185,10 +243,14 @@ def test_small_features_among_normal_ones_and_zeros_stay_what_they_are():
         assert torch.allclose(gram.matrix(), x.double() @ x.double().T, rtol=1e-5, atol=1e-5)
 
 
-def test_a_layer_too_small_for_the_fastest_way_is_computed_anew():
+@pytest.mark.parametrize("what", ["a layer too small", "an odd first image"])
+def test_what_is_beyond_the_fastest_way_is_computed_anew(what):
     """Where all matrices are looked at together, after the last layer, as on a CUDA device."""
     x = torch.randn(2, 6, 50, generator=torch.Generator().manual_seed(0))
-    x[1] *= 1e-25
+    if what == "a layer too small":
+        x[1] *= 1e-25
+    else:
+        x[1, 0] *= 100
     pieces = [Piece(layer, [x[layer]]) for layer in range(2)]
     result, done = torch.empty(2, 6, 6, dtype=torch.float64), set()
     late = replace(PROCESSOR, at_the_end=True, block_images=0)

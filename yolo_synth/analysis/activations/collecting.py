@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from yolo_synth.analysis.activations.breadth_first import Piece
-from yolo_synth.analysis.activations.grams import LEAST, Gram, completed
+from yolo_synth.analysis.activations.grams import LEAST, Gram, completed, far_off
 from yolo_synth.analysis.activations.policy import Policy
 
 
@@ -53,8 +53,9 @@ def collect(
         group: As in `gram_matrices`.
 
     Returns:
-        Whether all is there. If not, an activation was not finite, or all of a layer's so small that
-        products underflow: a run with a policy that looks after each piece says where, or scales them.
+        Whether all is there. If not, an activation was not finite, all of a layer's so small that
+        products underflow, or the first image is far from all others: a run with a policy that looks
+        after each piece says where, scales them, or subtracts another image.
 
     Raises:
         ValueError: If an activation is not finite, where the policy looks after each piece.
@@ -85,9 +86,11 @@ def collect(
             finish(layer)
         progress(sum(features) / sum(layers.features))
     if sums:
-        matrices = completed(torch.stack([gram.sums for gram in sums.values()])).cpu()
+        parts = [(gram.sums, gram.reference) for gram in sums.values()]
+        stacked = (torch.stack(part) for part in zip(*parts, strict=True))
+        matrices = completed(*stacked).cpu()
         largest = matrices.diagonal(dim1=-2, dim2=-1).amax(-1)
-        if not matrices.sum().isfinite() or (largest < LEAST).any():
+        if not matrices.sum().isfinite() or (largest < LEAST).any() or far_off(matrices):
             return False
         result[list(sums)] = matrices
     for layer in sorted(set(range(len(result))) - done):

@@ -7,11 +7,15 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Final, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+METHOD: Final = 2
+"""Of how matrices are computed: raise it whenever they become others by more than rounding. Those of
+another one are computed anew."""
 
 
 class Fingerprint(TypedDict):
@@ -24,6 +28,7 @@ class Fingerprint(TypedDict):
         shape: Of the images.
         precision: `float32` or `bfloat16`.
         layers: Names of the layers.
+        method: How features become a matrix, `METHOD`.
     """
 
     weights: str
@@ -32,6 +37,7 @@ class Fingerprint(TypedDict):
     shape: list[int]
     precision: str
     layers: list[str]
+    method: int
 
 
 def fingerprint(
@@ -50,6 +56,7 @@ def fingerprint(
         shape=list(images.shape),
         precision=precision,
         layers=list(layers),
+        method=METHOD,
     )
 
 
@@ -76,7 +83,8 @@ class GramFolder:
         self.folder = folder
         if _fingerprint_file(folder).exists():
             there = _read_fingerprint(folder)
-            if there is None:  # so nobody knows of what the matrices are
+            if there is None or there.get("method") != origin["method"]:
+                # Nobody knows of what the matrices are, or they were computed in another way
                 for file in folder.glob("*.npy"):
                     file.unlink()
                 there = origin
@@ -113,13 +121,18 @@ def load_grams(folder: Path) -> tuple[Tensor, Fingerprint]:
         float64 [layers, n, n], not centred, and what they were computed from.
 
     Raises:
-        FileNotFoundError: If there are none, or some layers' are missing or damaged.
+        FileNotFoundError: If there are none, some layers' are missing or damaged, or they were computed
+            in a way that is no longer ours.
     """
     if not _fingerprint_file(folder).exists():
         raise FileNotFoundError(f"{folder} holds no Gram matrices: it has no fingerprint.json")
     origin = _read_fingerprint(folder)
     if origin is None:
         raise FileNotFoundError(f"{folder}: its fingerprint.json is damaged; compute them again")
+    if origin.get("method") != METHOD:
+        raise FileNotFoundError(
+            f"{folder} holds Gram matrices of an earlier release: compute them again with the same folder"
+        )
     files = [_layer_file(folder, layer) for layer in range(len(origin["layers"]))]
     if missing := [file.name for file in files if not file.exists()]:
         raise FileNotFoundError(

@@ -16,6 +16,13 @@ from yolo_synth.analysis.activations.policy import PROCESSOR, Policy
 BATCH_FEATURES: Final = 8192
 """Features whose products a device adds up before float64 does, about."""
 
+SAMPLE: Final = 512
+"""Features by which the image is chosen that all others are subtracted from, about."""
+
+ODD: Final = 16
+"""Rounding grows with the squared distance of the image that is subtracted; so often it may be that of
+most images."""
+
 LEAST: Final = 2.0**-64
 """Sums of squares from which on no float32 product that counts is too small for float32."""
 
@@ -26,13 +33,17 @@ class Gram:
     K_ij is the sum over features f of x_if x_jf, so the features may come in any pieces and any
     order, as long as each piece holds all images.
 
-    What is multiplied is the difference from the first image, in float32 or bfloat16, and K follows
+    What is multiplied is the difference from one of the images, in float32 or bfloat16, and K follows
     from it in float64. Features that hardly differ between images would otherwise lose to rounding
-    what centring leaves of them. The differences stand in rows 1 to n-1 of a matrix D, the first
-    image itself in row 0, and K = T (D D^T) T^T with T the identity plus ones in the first column.
+    what centring leaves of them. That image, number r, is the nearest to the mean of all in a sample
+    of the first features: with an odd one (all differences from it are large) rounding would reach
+    every entry, and whichever image comes first must not matter. The differences stand in the rows of
+    a matrix D, image r itself in row r, and K = T (D D^T) T^T with T the identity plus ones in column
+    r. Images in another order give the same K in that order, to float32's rounding of its entries.
 
     Small features are scaled by a power of two before they are multiplied, or their products would
-    underflow; with a policy that looks at the end, `collect` finds such a layer.
+    underflow. With a policy that looks at the end neither is done, which saves launches: r is 0, and
+    `collect` finds a layer in which the features are too small, or image 0 is `far_off`.
     """
 
     def __init__(
@@ -61,6 +72,14 @@ class Gram:
         self._at_the_end = self._policy.at_the_end and group is None
         self._device = device
         self._sums: Tensor | None = None
+        self._chosen: Tensor | None = None
+
+    @property
+    def reference(self) -> Tensor:
+        """Number of the image that is subtracted from all others, int64 [1], on the features' device."""
+        if self._chosen is None:
+            self._chosen = torch.zeros(1, dtype=torch.int64, device=self._device)
+        return self._chosen
 
     @property
     def sums(self) -> Tensor:
@@ -106,15 +125,12 @@ class Gram:
 
     def _multiply(self, rows: Sequence[Tensor]) -> None:
         """Add D D^T of a few features, what is far above the diagonal left out."""
-        first = rows[0][:1]
-        if len(rows) == 1:
-            differences = rows[0] - first
-        else:
-            differences = first.new_empty(self.images, first.shape[1])
-            sizes = [len(row) for row in rows]
-            for target, row in zip(torch.split(differences, sizes), rows, strict=True):
-                torch.sub(row, first, out=target)
-        differences[:1] = first
+        if self._chosen is None and rows[0].numel() and not self._at_the_end:
+            self._chosen = _nearest_to_mean(rows)
+        whole = torch.cat(list(rows)) if len(rows) > 1 else rows[0]
+        reference = whole.index_select(0, self.reference)
+        differences = whole.sub_(reference) if len(rows) > 1 else whole - reference
+        differences.index_copy_(0, self.reference, reference)
         products = self._products(differences)
         if not self._at_the_end and _largest(products) < LEAST:
             differences, exponent = scaled(differences)
@@ -150,10 +166,18 @@ class Gram:
 
     def matrix(self) -> Tensor:
         """Return K, float64 [n, n], symmetric, not centred, on the processor."""
-        if self._group is not None:
-            dist.all_reduce(self.sums, group=self._group)
-            self._group = None
-        return completed(self.sums.cpu())
+        if self._group is None:
+            return completed(self.sums.cpu(), self.reference.cpu())
+        whole = completed(self.sums, self.reference)  # each process has a reference of its own
+        dist.all_reduce(whole, group=self._group)
+        return whole.cpu()
+
+
+def _nearest_to_mean(rows: Sequence[Tensor]) -> Tensor:
+    """Return the number [1] of the image nearest to the mean of all, in a sample of the features."""
+    step = -(-rows[0].shape[1] // SAMPLE)
+    sample = torch.cat([row[:, ::step] for row in rows]).double()
+    return (sample - sample.mean(0)).square().sum(1).argmin(0, keepdim=True)
 
 
 def _in_batches(differences: Tensor) -> Tensor:
@@ -187,17 +211,35 @@ def scaled(values: Tensor) -> tuple[Tensor, int]:
     return values * 2.0**-exponent, exponent
 
 
-def completed(sums: Tensor) -> Tensor:
-    """Return K, symmetric, from the lower triangles of D D^T [..., n, n]; see `Gram`."""
+def far_off(matrices: Tensor) -> bool:
+    """Return whether the first image is an odd one in any of the layers [l, n, n].
+
+    Its median squared distance from the others is then more than `ODD` times that of most.
+    """
+    own = matrices.diagonal(dim1=-2, dim2=-1)
+    apart = (own[..., None] + own[..., None, :] - 2 * matrices).median(-1).values
+    return bool((apart[:, 0] > ODD * apart.median(-1).values.clamp_min(0)).any())
+
+
+def completed(sums: Tensor, reference: Tensor) -> Tensor:
+    """Return K, symmetric, from the lower triangles of D D^T; see `Gram`.
+
+    Args:
+        sums: [..., n, n].
+        reference: Number of the image that was subtracted [..., 1].
+    """
     products = sums.tril()
     products += products.tril(-1).mT
-    shift = products[..., 0].clone()  # from here on as T (D D^T) T^T, written out
-    constant = shift[..., 0].clone()
-    shift[..., 0] = 0
-    products[..., 0, :] = products[..., 0] = 0
+    # From here on as T (D D^T) T^T, written out
+    column = reference[..., None].expand(*products.shape[:-1], 1)
+    shift = products.gather(-1, column)[..., 0]
+    constant = shift.gather(-1, reference)[..., None]
+    own = torch.zeros_like(shift, dtype=torch.bool).scatter(-1, reference, value=True)
+    shift = shift.masked_fill(own, 0.0)
+    products.masked_fill_(own[..., None, :] | own[..., None], 0.0)
     products += shift[..., None, :]
     products += shift[..., None]
-    return products.add_(constant[..., None, None])
+    return products.add_(constant)
 
 
 def gram_bytes(images: int) -> int:
