@@ -92,7 +92,7 @@ class Detector(LightningModule):
                 f"model.network has {network.num_classes} classes, model.num_classes is {num_classes}: "
                 "give one number to both"
             )
-        # the order of memory that fast convolutions want; the weights' sets that of all outputs
+        # cuDNN's fast convolutions want channels last in memory; outputs take the weights' order
         self.network = network.to(memory_format=torch.channels_last)
         self.lr = lr
         self.schedule = schedule

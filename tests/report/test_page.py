@@ -78,8 +78,8 @@ def scorecard():
     frame = pd.DataFrame(
         {
             "paper": [0.43, 0.122, 54.4],
-            "ours": [0.4, np.nan, 34],
-            "difference": [-0.03, np.nan, -20.4],
+            "ours": [0.4, np.nan, 54.399],
+            "difference": [-0.03, np.nan, -0.001],
         },
         index=pd.MultiIndex.from_tuples(rows, names=["table", "figure"]),
     )
@@ -168,7 +168,7 @@ def test_the_scorecard_has_the_papers_decimals_and_a_signed_difference(html):
     assert re.findall(r"<td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", plain) == [
         ("0.430", "0.400", "-0.030"),
         ("0.122", "none", "none"),
-        ("54.4", "34.0", "-20.4"),
+        ("54.4", "54.4", "+0.0"),
     ]
     body = table.partition("<tbody>")[2]
     assert re.findall(r"<th(?: rowspan=.(\d))?.*?>(.*?)</th>", body) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from yolo_synth.report.panels import outputs, scores, similarity, start
 from yolo_synth.report.panels.outputs import Outputs
 from yolo_synth.report.panels.scorecard import Scorecard, models_here
 from yolo_synth.report.panels.scorecard import tables as scorecards
+from yolo_synth.report.panels.similarity_figures import drawings
 from yolo_synth.report.tables import latex, markdown, write_table
 
 
@@ -99,6 +101,28 @@ def test_a_lacking_figure_has_no_difference():
     card = scorecard(score_tables(frame_of(("U-Real", 0, "Real", 0.5))))
     assert card.loc[("Table 2", "U-Real", "Real", 0), "difference"] == pytest.approx(0.072)
     assert card["difference"].notna().sum() == 1
+
+
+def test_a_study_without_any_of_the_papers_networks_has_no_scorecard():
+    tables = score_tables(frame_of(("RetinaNet-U-Real", 0, "Real", 0.5)))
+    frames = {table.key: table.frame for table in tables}
+    assert list(scorecards(Scorecard(frames, {}, []))) == []
+
+
+def test_the_papers_figures_are_drawn_of_another_architecture_too():
+    one, two = "U-Real/0", "U-Synthetic/0"
+    pairs = [pair(a, b, 0.5, 0.5) for a, b in ((one, one), (two, two), (one, two))]
+
+    def renamed(network):
+        return network._replace(model=f"RetinaNet-{network.model}", architecture="RetinaNet")
+
+    others = [replace(p, first=renamed(p.first), second=renamed(p.second)) for p in pairs]
+    drawn, other = (
+        {d.name.replace("RetinaNet-", "") for d in drawings(of) if d.is_papers}
+        for of in (pairs, others)
+    )
+    assert {"figure_4_seed_0_real_32", "figure_8_U-Real-0_vs_U-Synthetic-0_real_32"} <= drawn
+    assert drawn == other
 
 
 def test_table_2_has_mean_and_spread_over_seeds_where_there_are_several():

@@ -44,7 +44,7 @@ class MetricsFile(Logger):
 
     @property
     def version(self) -> str:
-        """Return nothing: a run folder has one version."""
+        """Return no version: a run folder has none."""
         return ""
 
     @property

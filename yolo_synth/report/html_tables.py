@@ -77,7 +77,8 @@ def _cell(value: object, decimals: int, kind: str) -> str:
     """Return a cell's text; `kind` is its column's name in lower case."""
     sign = "+" if kind.startswith("difference") else ""
     if isinstance(value, (float, np.floating)):
-        text = f"{value:{sign},.{decimals}f}" if np.isfinite(value) else "\N{EN DASH}"
+        rounded = round(float(value), decimals) + 0.0  # -0.0 is written 0
+        text = f"{rounded:{sign},.{decimals}f}" if np.isfinite(value) else "\N{EN DASH}"
     elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         text = f"{value:{sign},d}"
     else:

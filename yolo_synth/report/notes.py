@@ -1,4 +1,4 @@
-"""Notes: in what a study is another one than the paper's, and what its samples allow."""
+"""Notes: how a study differs from the paper's, and what its samples allow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOO_FEW = (
 
 
 def differences(study: Study) -> list[str]:
-    """Say in what the study is another one than the paper's: data, network, image size."""
+    """Say how the study differs from the paper's: data, network, image size."""
     notes = []
     for name, domain in study.domains.items():
         if domain.counts != paper.SPLITS.get(name):

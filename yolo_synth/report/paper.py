@@ -97,13 +97,17 @@ _TABLE_5: Final = {
 
 def model_of(network: Label) -> str | None:
     """Return the paper's name of a model, whatever it is called here; None if the paper has none."""
-    trained = network.frozen, network.domain
-    return None if network.architecture else MODELS.get(trained)
+    return None if network.architecture else trained_as(network)
+
+
+def trained_as(network: Label) -> str | None:
+    """Return the paper's name of a model that was trained so, if there is one; any network's."""
+    return MODELS.get((network.frozen, network.domain))
 
 
 def figure_of(first: Label, second: Label, size: int) -> int | None:
-    """Return the number of the paper's figure that shows a heat map of two networks, if one does."""
-    models = model_of(first), model_of(second)
+    """Return the number of the paper's figure that shows a heat map of two networks trained so, if any."""
+    models = trained_as(first), trained_as(second)
     return next((number for key, number in HEAT_MAPS.items() if key == (*models, size)), None)
 
 

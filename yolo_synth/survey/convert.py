@@ -27,8 +27,8 @@ def convert(
         data: File that names the data set, as experiments/data/bdd100k.yaml.
         to: coco or yolo.
         out: Folder to make.
-        images: link makes hard links (who changes one image changes both) or else copies; copy always
-            copies; symlink points to where the images are, on any disk, for other programs alone:
+        images: link makes hard links (two names of one file, so a change shows in both) or else copies;
+            copy always copies; symlink points to where the images are, on any disk, for other programs alone:
             yolo-synth reads nothing that lies outside of a data set's folder.
         trust: Whether classes from elsewhere that the file names are imported and run.
     """

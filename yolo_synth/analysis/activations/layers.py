@@ -266,7 +266,7 @@ def _try(module: nn.Module, *inputs: Tensor) -> tuple[object, Chain | None]:
 
     leaves = [part for part in module.modules() if not list(part.children())]
     hooks = [part.register_forward_hook(note) for part in leaves]
-    # PyTorch takes most of a probe's time for the shape of what these return, which stays.
+    # their output has the shape of their input: to run them on meta tensors would be most of the time
     shaped = [part for part in leaves if type(part) in (nn.BatchNorm2d, *PIXELWISE)]
     state = {
         name: torch.empty_like(value, dtype=torch.float32, device="meta")

@@ -24,8 +24,8 @@ from yolo_synth.analysis.similarity.centring import (
 )
 
 FLOAT32_ROUNDING: Final = 3e-5
-"""A residual below this fraction of the Gram is no change: two float32 runs of one network, with hooks
-and by its plan, differ by up to a third of it."""
+"""A layer whose residual is below this fraction of its Gram matrix has not changed: float32's rounding
+makes up to 1e-5 between one network's Gram matrices with hooks and by its plan."""
 
 
 def cka(

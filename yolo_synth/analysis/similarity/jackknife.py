@@ -135,7 +135,7 @@ def difference(
 
     Returns:
         First minus second with intervals, and two-sided p-values of no difference (1 where both
-        values agree for whatever images), [la, lb] or [l]. Correct over layers with `holm`.
+        values are the same without each image too), [la, lb] or [l]. Correct over layers with `holm`.
 
     Raises:
         ValueError: As `jackknife`, or if the pairs differ in layers or images.

@@ -71,7 +71,7 @@ class LayerSeries:
         return self._row(self.p) <= SIGNIFICANT
 
     def verdict(self) -> npt.NDArray[np.str_]:
-        """Say what the intervals allow to say: what each value cannot be told from [L].
+        """Return in a word what each value cannot be told from, given its interval [L].
 
         Returns:
             `CHANCE` where the corrected p-value is above 0.05; else `SEEDS` where the interval reaches

@@ -141,10 +141,10 @@ def suppress(boxes: Tensor, labels: Tensor, there: Tensor, iou: float) -> Tensor
 
 
 def suppress_at_once(boxes: Tensor, labels: Tensor, there: Tensor, iou: float) -> Tensor:
-    """Do the same for all images and pairs of boxes at once, where launching is dear and arithmetic cheap.
+    """Do the same for all images at once, by all pairs of boxes: few kernels of more arithmetic.
 
-    The choice of the surest first is the one choice that agrees with itself: it is reached by letting
-    those kept so far suppress, until nothing changes.
+    Boxes chosen one after the other, the surest first, are a fixed point of "a box stays unless a
+    surer one that stays overlaps it", and the only one; it is iterated to from all boxes.
     """
     low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
     high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])

@@ -97,7 +97,7 @@ def tables(results: list[Outputs]) -> Iterator[Table]:
             f"table_{number}",
             f"{title}, averaged over layers",
             f"{MEANS}, places and channels; exact, then averaged over all layers, detection layers as "
-            "raw logits. The paper probes with real images alone.",
+            "raw logits.",
             pd.DataFrame(
                 [average_layers(table) for table in rows.values()],
                 index=pd.MultiIndex.from_tuples(rows, names=["probe images", "model", "seed"]),

@@ -22,7 +22,7 @@ class Scorecard(NamedTuple):
     Attributes:
         frames: This report's Tables 2 to 5, by their keys.
         models: The paper's names of models, and what they are called here.
-        differences: In what the study is another one than the paper's.
+        differences: How the study differs from the paper's.
     """
 
     frames: Mapping[str, pd.DataFrame]
@@ -51,7 +51,7 @@ def models_here(labels: Sequence[Label]) -> dict[str, str]:
 
 
 def tables(result: Scorecard) -> Iterator[Table]:
-    """Yield the scorecard."""
+    """Yield the scorecard, if any of its numbers is here."""
     rows = [
         (f"Table {figure.table}", figure.row, figure.column, figure.seed, figure.value)
         for figure in paper.figures()
@@ -59,6 +59,8 @@ def tables(result: Scorecard) -> Iterator[Table]:
     frame = pd.DataFrame(rows, columns=["table", "model", "figure", "seed", "paper"])
     frame["ours"] = [_ours(result, figure) for figure in paper.figures()]
     frame["difference"] = frame["ours"] - frame["paper"]
+    if frame["ours"].isna().all():
+        return
     yield Table(
         "scorecard",
         "Scorecard: the paper and this report",

@@ -40,7 +40,7 @@ def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
             "Table 5: mean CKA of each pair of models with the same seed",
             "Mean over all layers, backbone and head of layer i against layer i. Biased CKA is the "
             "paper's; it is inflated where layers have more features than there are images. Debiased "
-            f"CKA is not, and 0 is chance. {SPREAD} The paper probes with real images at 32 x 32 alone.",
+            f"CKA is not, and 0 is chance. {SPREAD}",
             _seeds_beside_each_other(same),
         )
     if across := [pair for pair in two if not is_of_one_seed(pair)]:
@@ -48,7 +48,7 @@ def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
             "table_5_seeds",
             "Table 5 across seeds: mean CKA of runs with other seeds",
             "As Table 5, of two runs whose seeds differ: what two seeds of one model reach is the "
-            "ceiling of what to expect. The paper has Figure 6 for it.",
+            "ceiling of what to expect.",
             _means(across).pivot_table(
                 index=[*_INDEX, "seeds"], columns=["measure", "part"], values="value", sort=False
             ),
@@ -182,8 +182,8 @@ def _bias(pairs: Sequence[Comparison]) -> str:
         images = f"{pair.images} {pair.probe} images"
         texts.append(f"{biased} and {debiased} for {pair.name} ({images})")
     return (
-        f"Mean CKA over all layers, biased as in the paper and debiased: {'; '.join(texts)}. The biased "
-        "figure is higher because there are few images and many features, whatever the networks are."
+        f"Mean CKA over all layers, biased as in the paper and debiased: {'; '.join(texts)}. Only the "
+        "second is corrected for few images and many features."
     )
 
 

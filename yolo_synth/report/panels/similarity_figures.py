@@ -58,7 +58,7 @@ def _groups(view: Sequence[Comparison]) -> Iterator[tuple[str, str, list[Compari
     runs = [pair for pair in view if pair.is_two_runs]
     for number, seed in enumerate(sorted({pair.seeds[0] for pair in view})):
         same = [pair for pair in runs if pair.seeds == (seed, seed)]
-        papers = [p for p in same if paper.model_of(p.first) and paper.model_of(p.second)]
+        papers = [p for p in same if paper.trained_as(p.first) and paper.trained_as(p.second)]
         further = [pair for pair in same if pair not in papers]
         stem = f"figure_{4 if number == 0 else 5}_seed_{seed}"
         if papers:

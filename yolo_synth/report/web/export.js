@@ -45,12 +45,14 @@ class SvgSurface {
 
 const round = value => Math.round(value * 100) / 100;
 
+const MARGIN = 12;
+
 // Where the drawings of a saved figure stand: one below the other, those of `beside` in rows.
 class Sheet {
-  constructor(make) { Object.assign(this, { make, placed: [], width: 0, height: 0, left: 0, top: 0, inRow: false }); }
-  startRow() { Object.assign(this, { left: 0, top: this.height }); }
+  constructor(make) { Object.assign(this, { make, placed: [], width: 0, height: MARGIN, left: 0, top: 0, inRow: false }); }
+  startRow() { Object.assign(this, { left: MARGIN, top: this.height }); }
   add(width, height) {
-    if (!this.inRow || this.left + width > $("figures").clientWidth + 1) this.startRow();
+    if (!this.inRow || this.left + width > $("figures").clientWidth + MARGIN + 1) this.startRow();
     const surface = this.make(width, height), { left, top } = this;
     this.placed.push({ surface, left, top });
     this.width = Math.max(this.width, left + width);
@@ -71,7 +73,7 @@ function beside(draw) {
 function record(make, draw) {
   const sheet = fit.sheet = new Sheet(make);
   try { draw(); } finally { fit.sheet = null; }
-  return sheet;
+  return { placed: sheet.placed, width: sheet.width + MARGIN, height: sheet.height + MARGIN };
 }
 
 function textWidth(text, size) {
