@@ -34,8 +34,8 @@ for command in (
     check,
     f"{fit} {tiny} --name First",
     f"{fit} {tiny} --name Second --model.lr=0.01",
-    "yolo-synth compare runs/First/0 runs/Second/0 --images 8 --out compared",
-    "yolo-synth report runs --out report --images 8 --sizes [32]",
+    "yolo-synth compare runs/First/0 runs/Second/0 --images 8 --out compared --measures pearson",
+    "yolo-synth report runs --out report --images 8 --sizes [32] --measures angle,pearson",
 ):
     program, *arguments = command.split()
     code = main(arguments)
@@ -132,6 +132,10 @@ def test_a_data_set_is_read_and_split(followed):
 
 
 def test_a_measure_is_reached_by_its_name(followed):
+    compared = pd.read_csv(followed.folder / "compared" / "layers.csv")
+    assert {"pearson", "pearson_low", "pearson_high", "pearson_null", "pearson_p"} <= set(compared)
+    assert (followed.folder / "compared" / "pearson.png").is_file()
+    assert "Pearson: correlation of squared" in (followed.folder / "report/report.html").read_text()
     tables = followed.folder / "report" / "tables"
     layers = pd.read_csv(tables / "similarity_layers.csv")
     runs = layers[(layers["first"] == "First/0") & (layers["second"] == "Second/0")]

@@ -150,6 +150,11 @@ class Comparison:
         """The biased CKA of corresponding layers."""
         return LayerSeries(np.diag(self.biased).copy())
 
+    @property
+    def opinions(self) -> dict[str, LayerSeries]:
+        """What measures of `MEASURES` say, those that were asked for."""
+        return {name: self.series[name] for name in MEASURES if name in self.series}
+
     def layers(self) -> pd.DataFrame:
         """Return a row a layer: number, kind and all that is known of layer i against layer i."""
         columns: dict[str, Any] = {

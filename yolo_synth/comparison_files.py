@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures.influence import influence_sheet
 from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
+from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.analysis.similarity.series import LayerSeries, part_means
 from yolo_synth.comparison import BIASED, DEBIASED, FORMAT, Comparison
 from yolo_synth.escaping import csv_text
@@ -26,9 +28,15 @@ def summary(result: Comparison) -> str:
         "given the common start": result.series.get("partial"),
         BIASED: result.biased_series,
     }
-    text = "; ".join(
+    said = [
         f"{name} {_means(series, result.structure)}" for name, series in lines.items() if series
-    )
+    ]
+    said += [
+        f"{name} {_means(series, result.structure)}, beyond chance in {series.significant.sum()} of "
+        f"{len(series)} layers"
+        for name, series in result.opinions.items()
+    ]
+    text = "; ".join(said)
     if result.error is None:
         return text
     mean, most = result.error
@@ -70,6 +78,7 @@ def figures(result: Comparison, probe: Probe) -> dict[str, Figure]:
         "heatmap_debiased": heatmap(result, title, DEBIASED),
         "heatmap_biased": heatmap(result, title, BIASED),
     }
+    drawn |= {name: measure_curves([result], name, title) for name in result.opinions}
     if result.influence is not None:
         drawn["images"] = influence_sheet(
             probe.images,
@@ -78,6 +87,22 @@ def figures(result: Comparison, probe: Probe) -> dict[str, Figure]:
             title=f"What single images add to the mean {DEBIASED}\n{title}",
         )
     return drawn
+
+
+def measure_curves(pairs: Sequence[Comparison], name: str, title: str) -> Figure:
+    """Draw a measure of `MEASURES` of several pairs, a curve each, with interval and chance."""
+    series = {pair.name: pair.series[name] for pair in pairs}
+    rows = [row for one in series.values() for row in (one.value, one.high, one.null)]
+    known = np.concatenate([row[np.isfinite(row)] for row in rows if row is not None])
+    return similarity_curves(
+        series,
+        pairs[0].structure,
+        title=title,
+        image_size=pairs[0].size,
+        measure=name,
+        highest=float(known.max(initial=0.01)),
+        distance=MEASURES[name].agree == 0,
+    )
 
 
 def heatmap(result: Comparison, title: str, measure: str) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from report.run_folders import write_run
 from yolo_synth import probe
 from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.analysis.similarity.cka import cka
+from yolo_synth.analysis.similarity.opinions import opinion
 from yolo_synth.cli import main
 from yolo_synth.runs import read_run
 
@@ -72,6 +74,25 @@ def test_runs_of_other_seeds_have_no_common_start(runs, tmp_path, capsys):
     assert "cka_partial" not in pd.read_csv(tmp_path / "layers.csv")
 
 
+def test_measures_that_are_asked_for_have_interval_chance_and_a_figure(runs, tmp_path, capsys):
+    assert compare(runs, "F-Synthetic/0", "--measures=rsa,angle", f"--out={tmp_path}") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"; rsa all \S+, backbone \S+, head \S+, beyond chance in \d+ of 107 la", said)
+    table = pd.read_csv(tmp_path / "layers.csv")
+    data = read_run(runs / "U-Real/0").data()
+    images, names = data.probe("test", 8, 32)
+    networks = [read_run(runs / name).network() for name in ("U-Real/0", "F-Synthetic/0")]
+    grams = [gram_matrices(network, images) for network in networks]
+    for name in ("rsa", "angle"):
+        expected = opinion(name, *grams, data.groups(names)).series
+        np.testing.assert_allclose(table[name], expected.value, atol=1e-4)
+        for row in ("floor", "null", "p"):
+            np.testing.assert_allclose(table[f"{name}_{row}"], getattr(expected, row), atol=1e-3)
+        assert {f"{name}_low", f"{name}_high"} <= set(table)
+        assert (tmp_path / f"{name}.png").is_file()
+    assert "neighbours" not in table
+
+
 def test_bfloat16_names_its_measured_error(runs, tmp_path, capsys):
     assert compare(runs, "F-Synthetic/0", f"--out={tmp_path / 'exact'}") == 0
     assert "errs" not in capsys.readouterr().out
@@ -98,7 +119,9 @@ def test_grams_are_kept_and_little_memory_goes_block_by_block(runs, tmp_path, mo
     assert np.array_equal(*values, equal_nan=True)
 
 
-@pytest.mark.parametrize("option", ["--images=3", "--size=33", "--memory=0", "--precision=half"])
+@pytest.mark.parametrize(
+    "option", ["--images=3", "--size=33", "--memory=0", "--precision=half", "--measures=angel"]
+)
 def test_what_cannot_be_is_refused(runs, option, capsys):
     assert compare(runs, "U-Real/1", option) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolo_synth.analysis.activations.run import Precision
+from yolo_synth.analysis.similarity.opinions import chosen
 from yolo_synth.comparison import FEWEST_IMAGES, compare
 from yolo_synth.comparison_files import folder_name, summary, write_comparison
 from yolo_synth.data.source import data_module, read_data
@@ -24,15 +25,16 @@ def compare_runs(
     out: str | None = None,
     precision: Precision = "float32",
     memory: float | None = None,
+    measures: str = "",
     *,
     trust: bool = False,
 ) -> None:
     """Write how similar all layers of two runs are, and how sure that is.
 
-    Linear CKA of all pairs of layers, debiased and, as in the paper, biased; intervals over
-    images and what permuted images reach; and, of runs that started from the same weights, the CKA
-    with those regressed out. Figures, a table and the matrices. Gram matrices are kept in the run
-    folders, and a computation that was cut off goes on.
+    Linear CKA of all pairs of layers, debiased and, as in the paper, biased; intervals over images and
+    what permuted images reach; of runs that started from the same weights, the CKA with those regressed
+    out; and, where asked for, other measures with interval and chance. Figures, a table and the matrices.
+    Gram matrices are kept in the run folders, and a computation that was cut off goes on.
 
     Args:
         run_a: Run folder; rows of the matrices.
@@ -47,12 +49,15 @@ def compare_runs(
             error is measured and printed.
         memory: GiB that the layers' outputs take at most; by default 2, or on a CUDA device most of
             what is free. More images than fit go block by block, which takes longer.
+        measures: Further measures, separated by commas: angle (Procrustes), neighbours, procrustes,
+            euclidean, rsa, rbf, cca, svcca, pwcca.
         trust: Whether classes from elsewhere that run folders and DATA name are imported and run.
     """
     if images < FEWEST_IMAGES:
         raise ValueError(f"--images is at least {FEWEST_IMAGES}, not {images}")
     if memory is not None and memory <= 0:
         raise ValueError(f"--memory is a number of GiB, not {memory}")
+    asked = chosen(measures)
     first, second = (Subject(read_run(folder, trust)) for folder in (run_a, run_b))
     for subject in (first, second):
         check_side(subject.network, size, "--size")
@@ -60,7 +65,7 @@ def compare_runs(
     starts = {subject.label.name: start_of(subject.run) for subject in (first, second)}
     grams = Grams(probe, precision, None if memory is None else int(memory * 2**30))
     start = common_start(first, second, starts)
-    result = compare(first, second, grams, start, single_images=True)
+    result = compare(first, second, grams, start, measures=asked, single_images=True)
     folder = (
         Path(out) if out else first.run.folder / "similarity" / folder_name(second.label, probe)
     )

@@ -221,10 +221,15 @@ def _curves(curves: Curves) -> dict[str, Any]:
                 "name": name,
                 "group": curves.groups[name],
                 "values": _listed(series.value),
-                "null": None if series.null is None else _listed(series.null),
+                **{
+                    row: _listed(series.columns("")[row])
+                    for row in ("null", "low", "high")
+                    if row in series.columns("")
+                },
             }
             for name, series in curves.lines.items()
         ],
+        "distance": curves.distance,
     }
 
 

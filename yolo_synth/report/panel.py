@@ -42,12 +42,14 @@ class Curves(NamedTuple):
         size: Side of the probe images in pixels.
         lines: Name → what is known of it; what chance gives is drawn behind, the highest of each layer.
         groups: Name → what it is one of; lines of one group share a colour.
+        distance: Whether low values mean alike: chance is then drawn from the lowest upwards.
     """
 
     title: str
     size: int
     lines: Mapping[str, LayerSeries]
     groups: Mapping[str, str]
+    distance: bool = False
 
 
 class Section(NamedTuple):

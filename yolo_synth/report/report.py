@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from yolo_synth.analysis.similarity.measures import OPINIONS
+from yolo_synth.analysis.similarity.opinions import chosen
 from yolo_synth.comparison import INTERVAL_IMAGES
 from yolo_synth.escaping import markdown_text, say
 from yolo_synth.files import write_whole
@@ -49,6 +51,7 @@ def report(
     sizes: tuple[int, ...] = (32, 64, 128),
     data: str | tuple[str, ...] = (),
     figures: Literal["paper", "all"] = "paper",
+    measures: str = ",".join(OPINIONS),
     *,
     trust: bool = False,
 ) -> None:
@@ -68,6 +71,7 @@ def report(
             as [FILE, FILE].
         figures: The figures to write as files: the paper's, or all, of every pair, probe and size. The
             page shows all and gives each as SVG or PNG.
+        measures: The second opinion: measures beside CKA, separated by commas, as `compare` takes them.
         trust: Whether classes from elsewhere that run folders and files name are imported and run.
     """
     if images < INTERVAL_IMAGES:
@@ -75,7 +79,7 @@ def report(
     if not sizes:
         raise ValueError("--sizes names no side of the images; the paper's are 32, 64 and 128")
     folder = Path(out)
-    study = Study(runs, folder / "matrices", images, sizes, data, trust)
+    study = Study(runs, folder / "matrices", images, sizes, data, trust, chosen(measures))
     result = write_panels(study, folder, draw_all=figures == "all")
     write_page(result, folder / "report.html")
     for note in result.notes:

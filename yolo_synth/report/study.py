@@ -59,6 +59,7 @@ class Study:
         sizes: Sequence[int] = (paper.PROBE_SIZE,),
         data: str | Sequence[str] = (),
         trust: bool = False,
+        measures: Sequence[str] = OPINIONS,
     ) -> None:
         """Read the runs at or below a folder.
 
@@ -69,6 +70,7 @@ class Study:
             sizes: Sides of the images for the similarities, in pixels.
             data: File that names further test images, or several.
             trust: Whether classes from elsewhere that run folders and files name are run.
+            measures: What is asked beside CKA, names of `MEASURES`.
 
         Raises:
             FileNotFoundError: If there is no run folder.
@@ -82,6 +84,7 @@ class Study:
         self.images = images
         self.folder = folder
         self._data, self._trust = data, trust
+        self._measures = measures
         configs = domain_data([subject.run for subject in self.subjects], data)
         self.domains = {
             name: Domain(name, config, images, trust) for name, config in configs.items()
@@ -134,7 +137,7 @@ class Study:
             if arrays is not None:
                 return self._unpacked(couple, probe, arrays)
             asked = _has_opinion(couple, probe.size)
-            measures = OPINIONS if asked else ()
+            measures = self._measures if asked else ()
             return compare(*couple[:2], grams, couple.start, measures=measures, matches=asked)
 
         bar = tqdm(total=len(couples), desc=f"compare, {probe.label}", unit="pair", leave=False)
@@ -152,7 +155,7 @@ class Study:
     def _place(self, couple: Couple, probe: Probe) -> Kept:
         first, second, start = couple
         name = pair_name(first.label, second.label, probe.domain, probe.size)
-        opinion = OPINIONS if _has_opinion(couple, probe.size) else ()
+        opinion = self._measures if _has_opinion(couple, probe.size) else ()
         about = start.weights if start else "", " ".join(opinion)
         return self.kept(name, probe, (first, second), *about)
 

@@ -28,8 +28,8 @@ def convert(
         to: coco or yolo.
         out: Folder to make.
         images: link makes hard links (two names of one file, so a change shows in both) or else copies;
-            copy always copies; symlink points to where the images are, on any disk, for other programs alone:
-            yolo-synth reads nothing that lies outside of a data set's folder.
+            copy always copies; symlink points to where the images are, on any disk, for other programs
+            alone: yolo-synth reads nothing that lies outside of a data set's folder.
         trust: Whether classes from elsewhere that the file names are imported and run.
     """
     module = open_data(data, trust=trust)

@@ -59,6 +59,7 @@ def similarity_curves(
     image_size: int | None = None,
     measure: str = "CKA",
     highest: float = 1.0,
+    distance: bool = False,
 ) -> Figure:
     """Draw the similarity of corresponding layers, a curve per pair of networks.
 
@@ -75,6 +76,7 @@ def similarity_curves(
             the layers' output, and else as strides.
         measure: The y axis's name.
         highest: The y axis's upper end.
+        distance: Whether low values mean alike: chance is then from its 5 % point upwards.
 
     Returns:
         A figure of a journal page's width.
@@ -83,7 +85,7 @@ def similarity_curves(
         ValueError: If there is no curve, or a row has not one value per layer.
     """
     tracks = panels.checked(series, structure)
-    common = panels.shared_references(tracks.values(), structure)
+    common = panels.shared_references(tracks.values(), structure, distance)
     legend = [
         *legend_rows(panels.curve_entries(tracks), _PANEL),
         *legend_rows(panels.reference_entries([*tracks.values(), common]), _PANEL),
@@ -96,7 +98,7 @@ def similarity_curves(
     _draw_heading(page, structure, (LEFT, top, _PANEL), image_size)
     axes = page.axes(LEFT, top, _PANEL, _CURVES)
     panels.prepare(axes, structure, panels.lowest([*tracks.values(), common]), highest)
-    panels.draw_references(axes, common, page.unit)
+    panels.draw_references(axes, common, page.unit, distance)
     for number, (name, track) in enumerate(tracks.items()):
         panels.draw_curve(axes, name, track, structure, number, page.unit, dashed=True)
     axes.set_xlabel("layer", fontsize=LABEL_SIZE)

@@ -40,15 +40,21 @@ def checked(series: Mapping[str, LayerSeries], structure: Structure) -> dict[str
     return dict(series)
 
 
-def shared_references(series: Iterable[LayerSeries], structure: Structure) -> LayerSeries:
-    """Return what all curves of a panel are judged by: the highest null and ceiling of each layer."""
+def shared_references(
+    series: Iterable[LayerSeries], structure: Structure, distance: bool = False
+) -> LayerSeries:
+    """Return what all curves of a panel are judged by: the highest null and ceiling of each layer.
+
+    Of distances it is the lowest null.
+    """
     nulls, ceilings = zip(*((one.null, one.ceiling) for one in series), strict=True)
-    return LayerSeries(np.zeros(len(structure)), null=_highest(nulls), ceiling=_highest(ceilings))
+    null = _furthest(nulls, np.fmin if distance else np.fmax)
+    return LayerSeries(np.zeros(len(structure)), null=null, ceiling=_furthest(ceilings, np.fmax))
 
 
-def _highest(rows: Iterable[Values | None]) -> Values | None:
+def _furthest(rows: Iterable[Values | None], further: np.ufunc) -> Values | None:
     given = [row for row in rows if row is not None]
-    return np.fmax.reduce(given) if given else None
+    return further.reduce(given) if given else None
 
 
 def lowest(series: Iterable[LayerSeries]) -> float:
@@ -69,12 +75,12 @@ def prepare(axes: Axes, structure: Structure, lowest: float, highest: float = 1.
         axes.axhline(0, color=FAINT, linewidth=0.6, zorder=1.2)
 
 
-def draw_references(axes: Axes, track: LayerSeries, unit: float) -> None:
-    """Draw the null as a grey area up to it, and the ceiling as a dashed line."""
+def draw_references(axes: Axes, track: LayerSeries, unit: float, distance: bool = False) -> None:
+    """Draw the null as a grey area up to it, or from it, and the ceiling as a dashed line."""
     layers = np.arange(len(track))
     if track.null is not None:
-        foot = axes.get_ylim()[0]
-        axes.fill_between(layers, foot, track.null, color=_NULL_COLOUR, linewidth=0, zorder=1)
+        end = axes.get_ylim()[1 if distance else 0]
+        axes.fill_between(layers, end, track.null, color=_NULL_COLOUR, linewidth=0, zorder=1)
         axes.plot(layers, track.null, color=FAINT, linewidth=0.7 * unit, zorder=1.5, label="null")
     if track.ceiling is not None:
         axes.plot(

@@ -26,6 +26,7 @@ from yolo_synth.analysis.similarity.centring import (
     normalized,
 )
 from yolo_synth.analysis.similarity.chance import SIGNIFICANT
+from yolo_synth.analysis.similarity.cka import FLOAT32_ROUNDING
 from yolo_synth.analysis.similarity.measures import MEASURES, Measure
 from yolo_synth.analysis.similarity.permutation import PermutationTest, orders
 from yolo_synth.analysis.similarity.replicates import FEWEST
@@ -133,6 +134,18 @@ def measure_of(name: str) -> Measure:
     return MEASURES[name]
 
 
+def chosen(names: str) -> tuple[str, ...]:
+    """Return the measures that a text names, separated by commas.
+
+    Raises:
+        ValueError: As `measure_of`.
+    """
+    asked = tuple(name.strip() for name in names.split(",") if name.strip())
+    for name in asked:
+        measure_of(name)
+    return tuple(dict.fromkeys(asked))
+
+
 def rank_agreements(
     debiased: Values,
     grams_a: Tensor,
@@ -159,14 +172,25 @@ def rank_agreements(
     left = np.empty((len(a), 0))
     if (units := a.shape[-1]) >= FEWEST:
         left = np.stack([_debiased(_chosen((a, b), kept)) for kept in _kept(units)], axis=1)
-    ranked = {"CKA": (debiased, left)}
+    ranked = {"CKA": (_tied(debiased, 1), _tied(left, 1))}
     for name, found in opinions.items():
-        sign = 1 if measure_of(name).agree else -1
-        ranked[name] = sign * found.series.value, sign * found.without
+        agree = measure_of(name).agree
+        sign = 1 if agree else -1
+        values = _tied(found.series.value, agree), _tied(found.without, agree)
+        ranked[name] = sign * values[0], sign * values[1]
     return {
         f"{first} and {second}": rank_agreement(x, y, x_without, y_without)
         for (first, (x, x_without)), (second, (y, y_without)) in combinations(ranked.items(), 2)
     }
+
+
+def _tied(values: Values, agree: float) -> Values:
+    """Return values in which full agreement up to float32's rounding is one value, and so one rank.
+
+    Layers that neither training changed agree up to that: their order would be the rounding's.
+    """
+    tied: Values = np.where(np.abs(values - agree) <= FLOAT32_ROUNDING, agree, values)
+    return tied
 
 
 def rank_agreement(

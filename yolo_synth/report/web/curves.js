@@ -13,7 +13,7 @@ function makePicture(picture) {
   for (const one of lines) {
     const number = groups.indexOf(one.group);
     one.values = unpacked(one.values);
-    one.null = one.null && unpacked(one.null);
+    for (const row of ["null", "low", "high"]) one[row] = one[row] && unpacked(one[row]);
     one.colour = D.trackColours[number % D.trackColours.length];
     one.dash = lines.filter(other => other.group === one.group).indexOf(one) ? [4, 2.5] : [];
   }
@@ -28,16 +28,19 @@ function makePicture(picture) {
 }
 
 function drawPicture(picture) {
-  const { canvas, lines } = picture;
+  const { canvas, lines, distance } = picture;
   const width = canvas.parentElement.clientWidth, height = 220, top = 6, bottom = height - 24;
   const c = fit(canvas, width, height), x = picture.x = scale(gutter, width - gutter - 6);
-  const values = lines.flatMap(one => [...one.values]).filter(value => !Number.isNaN(value));
+  const values = lines.flatMap(one => [...one.values, ...one.low || [], ...one.high || []]).filter(value => !Number.isNaN(value));
   const most = Math.max(...values, .01), least = Math.min(0, ...values);
   const y = value => bottom - (value - least) / (most * 1.04 - least) * (bottom - top);
   drawGuides(c, x, top, bottom);
   const nulls = lines.map(one => one.null).filter(Boolean);
-  const chance = nulls.length && Float32Array.from(S.kinds, (_, layer) => Math.max(...nulls.map(row => row[layer] || 0)));
-  drawRow(c, { name: "chance", draw: "area" }, { chance }, "", x, y, least);
+  const [further, end] = distance ? [Math.min, most * 1.04] : [Math.max, least];
+  const known = layer => nulls.map(row => row[layer]).filter(value => !Number.isNaN(value));
+  const chance = nulls.length && Float32Array.from(S.kinds, (_, layer) => known(layer).length ? further(...known(layer)) : NaN);
+  drawRow(c, { name: "chance", draw: "area" }, { chance }, "", x, y, end);
+  for (const one of lines) drawRow(c, { name: "low", to: "high", draw: "band" }, one, one.colour, x, y);
   for (const one of lines) line(c, curve(one.values, x, y), one.colour, 1.6, one.dash);
   line(c, [[gutter, top], [gutter, bottom], [width - 6, bottom]], D.ink, .8);
   const step = 10 ** Math.floor(Math.log10(most)) * (most / 10 ** Math.floor(Math.log10(most)) > 4 ? 2 : .5);
@@ -50,6 +53,7 @@ function drawPicture(picture) {
 
 function tellCurves({ canvas, x, size, lines }, event) {
   const box = canvas.getBoundingClientRect(), layer = x.layer(event.clientX - box.left);
-  showTip(event, describe(layer, size), ...lines.flatMap(({ name, values }) =>
-    [element("br"), element("span", {}, `${name} `), element("b", {}, digits(values[layer]))]));
+  showTip(event, describe(layer, size), ...lines.flatMap(({ name, values, low, high }) =>
+    [element("br"), element("span", {}, `${name} `), element("b", {}, digits(values[layer])),
+      ...low && !Number.isNaN(low[layer]) ? [` [${digits(low[layer])}, ${digits(high[layer])}]`] : []]));
 }
