@@ -147,14 +147,15 @@ MUTATIONS: Final = {
         "report/pairs.py",
         "[two.debiased_series for two in seeds if two.models[0] == model]",
         "[two.debiased_series for two in seeds]",
-        f"{HANDED}::test_the_ceiling_is_of_the_two_models_of_a_pair_and_its_end_of_lower_ends",
+        f"{HANDED}::test_the_ceiling_is_of_the_two_models_of_a_pair",
     ),
     "16": Mutation(
-        "the ceiling's lower end is made of upper ends",
-        f"{SIMILARITY}series.py",
-        "[other.low for other in model if other.low is not None]",
-        "[other.high for other in model if other.high is not None]",
-        f"{HANDED}::test_the_ceiling_is_of_the_two_models_of_a_pair_and_its_end_of_lower_ends",
+        "two models are held against two seeds in pairs of one seed alone",
+        f"{SIMILARITY}trainings.py",
+        "two.setdefault((first, second), []).append((i, j))",
+        "two.setdefault((first, second), [(i, j)])",
+        "analysis/test_seeds.py::test_the_ratio_and_its_error_are_those_of_leaving_groups_out "
+        f"{HANDED}::test_two_models_are_held_against_the_seeds_of_both_by_all_pairs_of_runs",
     ),
     "17": Mutation(
         "a contrast is swapped",

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from yolo_synth.analysis.activations.run import Precision, gram_matrices
-from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.activations.structure import IMAGE, Structure
 from yolo_synth.analysis.similarity.centring import between_groups, count_groups, numbered
-from yolo_synth.analysis.similarity.cka import cka, deconfound
+from yolo_synth.analysis.similarity.cka import cka, deconfound, same_start
 from yolo_synth.analysis.similarity.jackknife import influence, jackknife, residual_p
 from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.analysis.similarity.opinions import opinion, rank_agreements
@@ -43,7 +43,7 @@ MATCH_DRAWS: Final = 200
 ROUNDING_IMAGES: Final = 16
 """Images on which the error of a lower precision is measured."""
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Of what a kept comparison means: raise it whenever a number in it becomes another one."""
 
 BIASED: Final = "biased CKA"
@@ -75,8 +75,8 @@ class Comparison:
         debiased: [L, L], without that bias; can be negative, NaN where a layer is constant. Pairs of
             images of one sequence or ride are left out, and each of those weighs the same.
         series: Of layer i against layer i. `debiased`, the diagonal; `partial`, the same with what
-            both started from regressed out, NaN in layers that did not change, absent where the two
-            have no common start. As a second opinion those of `MEASURES` that were asked for, as
+            both started from regressed out, NaN in layers that did not change or began as two, absent
+            where that is all of them. As a second opinion those of `MEASURES` that were asked for, as
             `angle`, the angular Procrustes distance in radians; `match`, the second network's layer
             that is most like each of the first, and `own_match`, the same after taking out what a
             layer has in common with all.
@@ -206,7 +206,7 @@ def compare(
     first: Subject,
     second: Subject,
     grams: Grams,
-    start: Subject | None = None,
+    starts: tuple[Subject, Subject] | None = None,
     *,
     measures: Sequence[str] = (),
     matches: bool = False,
@@ -218,7 +218,8 @@ def compare(
         first: A network.
         second: Another one, or the same.
         grams: Gram matrices of the images, at least `FEWEST_IMAGES`.
-        start: What both were before training, if that is the same.
+        starts: What each was before training; in layers where that was one function of the images it
+            is taken out of both.
         measures: What else is asked of corresponding layers, names of `MEASURES`.
         matches: Whether to look for the best match of every layer among all.
         single_images: Whether to tell what each image adds.
@@ -234,8 +235,10 @@ def compare(
     series = {"debiased": LayerSeries(diagonal)}
     if first is not second:
         series["debiased"] = replace(_judged(a, b, groups), value=diagonal)
-    if start is not None:
-        series["partial"] = _added(a, b, grams(start), groups)
+    if starts:
+        origins = grams(starts[0]), grams(starts[1])
+        if (added := _added(a, b, origins, first.structure, groups)) is not None:
+            series["partial"] = added
     opinions = {name: opinion(name, a, b, groups) for name in measures}
     series |= {name: found.series for name, found in opinions.items()}
     if matches:
@@ -301,16 +304,53 @@ def _judged(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> LayerSeries:
     )
 
 
-def _added(a: Tensor, b: Tensor, start: Tensor, groups: Sequence[str] | None) -> LayerSeries:
-    """Return the debiased CKA of what training added to the common start."""
-    a, b = deconfound(a, start, groups), deconfound(b, start, groups)
-    test = between_test(a, b, groups)
+def changes(network: Tensor, start: Tensor, groups: Sequence[str] | None) -> tuple[Tensor, Tensor]:
+    """Return what training added to a network's Grams, and in which layers it did [l]."""
+    added = deconfound(network, start, groups)
+    return added, added.flatten(1).any(1)
+
+
+def begun_alike(first: Tensor, second: Tensor, structure: Structure) -> Tensor:
+    """Return in which layers two networks had one start, and so had all that they read [l].
+
+    A layer that reads two others can be all but one of them: it has no start of its own in common.
+    """
+    if first is second:
+        return torch.ones(len(first), dtype=torch.bool)
+    common = same_start(first, second).tolist()
+    for layer, sources in enumerate(structure.sources):
+        common[layer] &= all(source == IMAGE or common[source] for source in sources)
+    return torch.tensor(common)
+
+
+def _added(
+    a: Tensor,
+    b: Tensor,
+    starts: tuple[Tensor, Tensor],
+    structure: Structure,
+    groups: Sequence[str] | None,
+) -> LayerSeries | None:
+    """Return the debiased CKA of what training added where both began alike; None if nowhere."""
+    common = begun_alike(*starts, structure)
+    (a, changed_a), (b, changed_b) = (
+        changes(network, start, groups) for network, start in zip((a, b), starts, strict=True)
+    )
+    layers = common & changed_a & changed_b
+    if not layers.any():
+        return None
+
+    def of_all(rows: Tensor) -> Values:
+        values = torch.full((len(layers),), torch.nan, dtype=torch.float64)
+        values[layers] = rows
+        return values.numpy()
+
+    a, b = a[layers], b[layers]
     if count_groups(groups, a.shape[-1]) < INTERVAL_IMAGES:
-        return LayerSeries(cka(a, b, debiased=True, groups=groups).diagonal().numpy())
-    p = residual_p(a, b, test.p_corrected, groups)
+        return LayerSeries(of_all(cka(a, b, debiased=True, groups=groups).diagonal()))
+    p = residual_p(a, b, between_test(a, b, groups).p_corrected, groups)
     interval = jackknife(a, b, p, paired=True, groups=groups)
     return LayerSeries(
-        interval.value.numpy(), interval.low.numpy(), interval.high.numpy(), p=p.numpy()
+        of_all(interval.value), of_all(interval.low), of_all(interval.high), p=of_all(p)
     )
 
 

@@ -180,10 +180,10 @@ def start_of(run: Run) -> Subject | None:
     return start
 
 
-def common_start(
+def both_starts(
     first: Subject, second: Subject, starts: Mapping[str, Subject | None]
-) -> Subject | None:
-    """Return what two trainings both started from; None if that differs or is not known.
+) -> tuple[Subject, Subject] | None:
+    """Return what each of two trainings started from; None if that is not known.
 
     Args:
         first: A network.
@@ -191,9 +191,7 @@ def common_start(
         starts: What runs started from, by the runs' names.
     """
     a, b = starts.get(first.label.name), starts.get(second.label.name)
-    if first is second or a is None or b is None or a.weights != b.weights:
-        return None
-    return a
+    return None if first is second or a is None or b is None else (a, b)
 
 
 class Grams:

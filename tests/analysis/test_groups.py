@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from yolo_synth.analysis.similarity.centring import u_center
-from yolo_synth.analysis.similarity.cka import cka, deconfound
+from yolo_synth.analysis.similarity.cka import cka, deconfound, same_start
 from yolo_synth.analysis.similarity.gaps import gap_test, mmd2
 from yolo_synth.analysis.similarity.jackknife import (
     difference,
@@ -171,6 +171,15 @@ def test_a_difference_by_groups_has_the_size_it_says():
     ]
     assert 0.02 <= rejected[0] <= 0.08
     assert rejected[1] > 0.12
+
+
+def test_layers_that_begin_alike_are_found_one_by_one():
+    (a, b), (c, _) = pair(9, layers=3), pair(10, layers=3)
+    other = a.copy()
+    other[1] = c[1]
+    assert same_start(*tensors(a, other)).tolist() == [True, False, True]
+    assert same_start(*tensors(a, a * (1 + 1e-7))).all()
+    assert not same_start(*tensors(a, b)).any()
 
 
 def test_a_gap_between_singles_and_sequences_is_free_of_bias_and_its_test_keeps_its_size():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from yolo_synth.analysis.similarity.seeds import SeedTest
 from yolo_synth.analysis.similarity.series import LayerSeries
 
 
@@ -12,23 +13,28 @@ def series(values: list[float], **rows: list[float]) -> LayerSeries:
     return LayerSeries(np.array(values), **{name: np.array(row) for name, row in rows.items()})
 
 
-def test_words_follow_interval_chance_and_two_seeds():
+def test_words_follow_chance_and_the_tests_against_two_seeds():
     nan = np.nan
     judged = series(
-        [0.9, 0.5, 0.1, 0.0, nan],
-        low=[0.85, 0.45, 0.02, nan, nan],
-        high=[0.95, 0.55, 0.18, nan, nan],
-        p=[0.001, 0.001, 0.2, 0.5, nan],
-        ceiling_low=[0.93] * 5,
+        [0.9, 0.5, 0.8, 0.1, 0.0, 1.0, nan],
+        p=[0.001, 0.001, 0.001, 0.2, 0.5, 0.001, nan],
+        p_below=[0.4, 0.01, 0.2, 0.01, nan, nan, nan],
+        p_alike=[0.01, 0.9, 0.3, 0.9, nan, nan, nan],
     )
-    words = [
-        "not told from two seeds",
-        "between",
+    assert judged.verdict().tolist() == [
+        "as two seeds",
+        "below two seeds",
+        "undecided",
         "not told from chance",
         "not told from chance",
+        "the same in both",
         "constant",
     ]
-    assert judged.verdict().tolist() == words
+
+
+def test_an_interval_that_reaches_that_of_two_seeds_decides_nothing():
+    judged = series([0.5], low=[0.1], high=[0.99], p=[0.01], ceiling=[0.9], p_below=[0.001])
+    assert judged.verdict().tolist() == ["below two seeds"]
 
 
 def test_without_two_seeds_what_is_beyond_chance_is_undecided():
@@ -56,13 +62,17 @@ def test_chance_is_the_corrected_p_value_and_nothing_else():
 
 
 def test_the_ceiling_is_the_geometric_mean_of_both_models():
-    one = [series([0.8, np.nan, 0.5], low=[0.7, np.nan, -0.1]), series([0.6, 0.4, 0.5])]
-    other = [series([0.5, 0.9, -0.1], low=[0.4, 0.8, 0.1])]
-    with_ceiling = series([0.1, 0.2, 0.3]).with_ceiling([one, other])
+    one = [series([0.8, np.nan, 0.5]), series([0.6, 0.4, 0.5])]
+    other = [series([0.5, 0.9, -0.1])]
+    with_ceiling = series([0.1, 0.2, 0.3]).with_seeds([one, other])
     np.testing.assert_allclose(with_ceiling.ceiling, [(0.7 * 0.5) ** 0.5, 0.6, np.nan])
-    np.testing.assert_allclose(with_ceiling.ceiling_low, [(0.7 * 0.4) ** 0.5, np.nan, np.nan])
-    np.testing.assert_allclose(series([0.1] * 3).with_ceiling([one]).ceiling, [0.7, 0.4, 0.5])
-    assert with_ceiling.with_ceiling([]).ceiling is None
+    np.testing.assert_allclose(series([0.1] * 3).with_seeds([one]).ceiling, [0.7, 0.4, 0.5])
+    test = SeedTest(*(np.full(3, x) for x in (0.9, 0.8, 1.0, 0.02, 0.4)))
+    tested = with_ceiling.with_seeds([one], test)
+    assert (tested.ratio[0], tested.p_below[0], tested.p_alike[0]) == (0.9, 0.02, 0.4)
+    assert (tested.ratio_low[0], tested.ratio_high[0]) == (0.8, 1.0)
+    nothing = tested.with_seeds([])
+    assert nothing.ceiling is nothing.ratio is nothing.p_below is nothing.p_alike is None
 
 
 def test_columns_read_back():

@@ -12,6 +12,7 @@ from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import Comparison
 from yolo_synth.networks.yolov3 import YOLOv3
 from yolo_synth.probe import INITIAL_STATE, Label
+from yolo_synth.report.models import Models
 from yolo_synth.report.panels import freezing, gap, opinion, scores, similarity, start, verdicts
 
 STRUCTURE = structure_of(YOLOv3(width=0.0625), backbone_end=75)
@@ -41,13 +42,17 @@ def findings(
     pairs=(),
     gaps=(),
     contrasts=(),
-    panels=(scores, start, similarity, verdicts),
+    panels=(start, scores, similarity, verdicts),
+    models=None,
 ) -> list[str]:
     """Return the panels' sentences in the report's order."""
     seen = {network for pair in pairs for network in (pair.first, pair.second)}
     names = {f"{model}/{seed}" for model, seed in frame[["model", "seed"]].to_numpy()}
     labels = seen | {label(name) for name in names - {network.run for network in seen}}
-    study = SimpleNamespace(pairs=list(pairs), scores=frame)
+    nothing = dict.fromkeys({(pair.probe, pair.size) for pair in pairs}, Models({}, {}))
+    study = SimpleNamespace(
+        pairs=list(pairs), scores=frame, margin=0.1, models=nothing | (models or {})
+    )
     said = [s for panel in panels for s in panel.sentences(panel.compute(study))]
     said += opinion.sentences(opinion.compute(study))
     said += gap.sentences(list(gaps))

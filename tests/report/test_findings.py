@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ import pytest
 from report.made import STRUCTURE, comparison, findings, label
 
 from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.analysis.similarity.trainings import Alike, Spread
 from yolo_synth.comparison import Comparison
+from yolo_synth.report.models import Models
 from yolo_synth.report.pairs import with_series
 from yolo_synth.report.panels.gap import DomainGap
 from yolo_synth.report.words import number
@@ -98,13 +101,65 @@ def test_what_does_not_stand_out_from_chance_is_not_given_an_interval():
     assert "in 106 of 107 layers" in said(sentences, "Judged layer by layer")
 
 
-def test_layers_that_reach_the_ceiling_are_counted():
-    ceiling = np.full(107, 0.9)
-    ceiling[:10] = 0.84
-    with_seeds = judged(pair(), ceiling=ceiling, ceiling_low=ceiling)
-    text = said(findings(scores(U0=0.5), [with_seeds]), "Judged layer by layer")
-    assert "it reaches the interval of two seeds of one model in 10." in text
-    assert "mean place at 0.78 over the backbone" in text
+def held(pair: Comparison, below: int, alike: int) -> Comparison:
+    """Return a pair whose first layers are below two seeds, and the next ones as two."""
+    p_below, p_alike = np.full(107, 0.5), np.full(107, 0.5)
+    p_below[:below] = p_alike[below : below + alike] = 0.01
+    return judged(
+        pair, ceiling=np.full(107, 0.9), ratio=np.full(107, 0.8), p_below=p_below, p_alike=p_alike
+    )
+
+
+def test_layers_below_two_seeds_and_as_two_are_counted_with_the_margin_and_the_seeds():
+    pairs = [
+        held(pair(f"U-Real/{a}", f"U-Synthetic/{b}"), 60, 7) for a in (0, 1) for b in (0, 1, 2)
+    ]
+    shared = np.r_[np.ones(5), pairs[0].debiased_series.value[5:]]
+    pairs = [judged(one, value=shared) for one in pairs]
+    estimates = Spread(*(np.array(row) for row in ([0.5] * 3, [0.1] * 3, [20.0] * 3)))
+    ratio = Spread(
+        *(np.r_[np.zeros(107), row] for row in (np.log([0.8, 0.4]), [0.1] * 2, [20] * 2))
+    )
+    alike = Alike(estimates, ratio, np.full(109, 0.5))
+    models = {("Real", 32): Models({("U-Synthetic", "U-Real"): alike}, {})}
+    text = said(findings(scores(U0=0.5), pairs, models=models), "Judged layer by layer")
+    assert "(2 of U-Real and 3 of U-Synthetic, all 6 pairs of runs)" in text
+    assert "below two seeds in 55, as alike as two seeds within 10 % in 7" in text
+    assert "undecided in 40 of 102 layers" in text
+    assert "0.80 (95 % interval over images 0.65 to 0.99) over the backbone and 0.40" in text
+
+
+def test_a_layer_not_told_from_chance_in_one_pair_can_be_below_two_seeds():
+    p = np.full(107, 0.5)
+    pairs = [judged(held(pair(), 60, 0), p=p), held(pair("U-Real/1", "U-Synthetic/1"), 60, 0)]
+    text = said(findings(scores(U0=0.5), pairs), "Judged layer by layer")
+    assert "in 0 and 107 of 107 layers" in text
+    assert "below two seeds in 60" in text
+
+
+def test_what_two_seeds_share_of_what_training_added_stands_first_beside_what_two_models_share():
+    values = {("U-Real", "U-Real"): 0.75, ("U-Synthetic", "U-Synthetic"): 0.57}
+    values[("U-Real", "U-Synthetic")] = 0.08
+    names = ["U-Real/0", "U-Real/1", "U-Synthetic/0", "U-Synthetic/1"]
+    pairs = []
+    for a, b in combinations(names, 2):
+        value = values[tuple(name.partition("/")[0] for name in (a, b))]
+        partial = np.r_[np.full(75, value + (a[-1] == b[-1]) * 0.02), np.full(32, np.nan)]
+        pairs.append(added(pair(a, b), partial))
+    alike = {
+        two: Alike(Spread(np.array([x, np.nan, np.nan]), np.full(3, 0.02), np.full(3, 40.0)))
+        for two, x in values.items()
+    }
+    models = {("Real", 32): Models({}, alike)}
+    first = findings(scores(U0=0.5), pairs, models=models)[0]
+    assert (
+        "over the backbone, two seeds of U-Real share 0.75 (95 % interval over images 0.71" in first
+    )
+    assert "two seeds of U-Synthetic share 0.57 (95 %" in first
+    assert "U-Real and U-Synthetic 0.08 (95 %" in first
+    assert "4 pairs of runs, 0.08 to 0.10" in first
+    assert "over the head" not in first
+    assert first.endswith("It is said of these 2 and 2 trainings.")
 
 
 def test_what_training_added_comes_before_the_plain_figure():
@@ -112,7 +167,7 @@ def test_what_training_added_comes_before_the_plain_figure():
     p = np.r_[np.full(40, 0.01), np.full(67, 0.2)]
     sentences = findings(scores(U0=0.5), [added(pair(), partial, p)])
     texts = [said(sentences, "What training added"), said(sentences, "By scale region")]
-    assert [sentences.index(text) for text in texts] == [1, 2]
+    assert [sentences.index(text) for text in texts] == [0, 2]
     assert "beyond chance in 40 of 107 layers" in texts[0]
 
 
@@ -202,7 +257,7 @@ def test_what_training_added_counts_the_layers_that_did_not_change():
 def test_no_sentence_says_similar_or_different():
     everything = [
         added(
-            judged(pair(), ceiling=np.full(107, 0.5), ceiling_low=np.full(107, 0.4)),
+            held(pair(), 50, 20),
             np.full(107, 0.1),
         ),
         pair("U-Real/0", "F-Synthetic/0"),

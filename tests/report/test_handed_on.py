@@ -6,6 +6,7 @@ Gram matrices are drawn and lie in the run folders, where the report keeps those
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,19 +18,21 @@ from report.made import comparison
 from report.run_folders import write_run
 
 from yolo_synth.analysis.activations.gram_files import GramFolder, fingerprint
-from yolo_synth.analysis.similarity.cka import deconfound
+from yolo_synth.analysis.similarity.cka import cka, deconfound
 from yolo_synth.analysis.similarity.gaps import gap_test
 from yolo_synth.analysis.similarity.jackknife import difference, leave_one_out
 from yolo_synth.analysis.similarity.permutation import permutation_test
+from yolo_synth.analysis.similarity.seeds import as_two_seeds
 from yolo_synth.comparison import Comparison
 from yolo_synth.probe import Probe
-from yolo_synth.report.pairs import models_ceilings
-from yolo_synth.report.panels import freezing, gap, outputs
+from yolo_synth.report.pairs import held_against_seeds
+from yolo_synth.report.panels import freezing, gap, outputs, verdicts
 from yolo_synth.report.study import Study
 
 LAYERS, SCENES, FRAMES, DRAWS = 107, 16, 3, 1000
 DOMAINS = ("Real", "Synthetic")
 RUNS = ("U-Real", "U-Synthetic", "F-Synthetic")
+SEEDS = (("U-Real", 1),)  # further ones
 
 
 def features(subject, domain: str) -> torch.Tensor:
@@ -48,6 +51,8 @@ def features(subject, domain: str) -> torch.Tensor:
         few, torch.tensor([10.0, 0, 0, 0]), torch.tensor([3.0, 1, 0.3, 0.1])
     )
     if subject.label.is_initial:
+        if subject.label.seed:  # shares the backbone's start and not the head's
+            start = torch.cat([start[:75], normal("another start", domain)[75:]])
         return start
     share = torch.linspace(0, 1, LAYERS, dtype=torch.float64)[:, None, None]
     own = normal(subject.label.name, domain)
@@ -87,7 +92,7 @@ def study_of(runs: Path, folder: Path, frames: int) -> Study:
     study.domains = {name: SimpleNamespace(probe=sizes.get) for name, sizes in probes.items()}
     both = [probes[domain][32] for domain in DOMAINS]
     together = Probe(torch.cat([one.images for one in both]), [], " and ".join(DOMAINS))
-    for subject in [*study.subjects, study.starts["U-Real/0"]]:
+    for subject in [*study.subjects, *(study.starts[f"U-Real/{seed}"] for seed in (0, 1))]:
         drawn = [features(subject, domain).repeat_interleave(frames, 1) for domain in DOMAINS]
         for images, x in zip([*both, together], [*drawn, torch.cat(drawn, 1)], strict=True):
             keep(subject, images, x)
@@ -98,8 +103,8 @@ def study_of(runs: Path, folder: Path, frames: int) -> Study:
 def studies(tiny_root, tmp_path_factory) -> tuple[Study, Study]:
     """Return a study of scenes shown once, and one of sequences of the same scenes."""
     root = tmp_path_factory.mktemp("handed")
-    for model in RUNS:
-        write_run(root / "runs", model, 0, tiny_root)
+    for model, seed in [*((model, 0) for model in RUNS), *SEEDS]:
+        write_run(root / "runs", model, seed, tiny_root)
     once, often = (study_of(root / "runs", root / str(n), n) for n in (1, FRAMES))
     return once, often
 
@@ -252,19 +257,85 @@ def test_outputs_are_those_of_the_layer_with_the_number(once):
         np.testing.assert_allclose(table[["mean", "min", "max"]], expected, 1e-3, 1e-4)
 
 
-def of_seeds(first: str, second: str, value: float, low: float, high: float) -> Comparison:
-    matrix = np.diag(np.full(LAYERS, value))
-    ends = {"low": np.full(LAYERS, low), "high": np.full(LAYERS, high)}
-    return comparison(first, second, matrix, matrix, **ends)
+def test_frames_of_a_sequence_add_nothing_to_what_is_said_of_two_models(studies):
+    once, often = (study.models["Real", 32] for study in studies)
+    for first, second in zip(once, often, strict=True):
+        assert list(first) == list(second)
+        for two, alike in first.items():
+            np.testing.assert_allclose(
+                np.stack(alike.means), np.stack(second[two].means), atol=1e-7
+            )
+            if alike.ratio is not None:
+                np.testing.assert_allclose(alike.below, second[two].below, atol=1e-6)
+    assert ("U-Real", "U-Real") in once.added
 
 
-def test_the_ceiling_is_of_the_two_models_of_a_pair_and_its_end_of_lower_ends():
-    pairs = [
-        of_seeds("U-Real/0", "U-Real/1", 0.8, 0.7, 0.95),
-        of_seeds("U-Synthetic/0", "U-Synthetic/1", 0.5, 0.4, 0.65),
-        of_seeds("F-Synthetic/0", "F-Synthetic/1", 0.3, 0.1, 0.5),
-        of_seeds("U-Real/0", "U-Synthetic/0", 0.2, 0.1, 0.3),
+def test_two_models_are_held_against_the_seeds_of_both_by_all_pairs_of_runs(once):
+    runs = {str(s.label): gram(features(s, "Real")) for s in once.subjects}
+    real = [runs["U-Real/0"], runs["U-Real/1"]]
+    expected = as_two_seeds(real, [runs["U-Synthetic/0"]])
+    assert np.nanstd(expected.ratio) > 0.01
+    assert len(np.unique(expected.p_alike)) > 10
+    for pair in once.pairs:
+        if set(pair.models) == {"U-Real", "U-Synthetic"} and pair.probe == "Real":
+            found = pair.debiased_series
+            np.testing.assert_allclose(found.ratio, expected.ratio, rtol=1e-4)
+            np.testing.assert_allclose(found.p_below, expected.p_below, rtol=1e-3, atol=1e-9)
+            np.testing.assert_allclose(found.p_alike, expected.p_alike, rtol=1e-3, atol=1e-9)
+
+
+def test_the_margin_is_handed_on_and_printed(once):
+    strict, lax = replace_margin(once, 0.02), replace_margin(once, 0.9)
+    counts = []
+    for study in (strict, lax):
+        pair = of(study, "U-Real", "F-Synthetic").debiased_series
+        counts.append(int((pair.p_alike <= 0.05).sum()))
+        (table,) = verdicts.tables(verdicts.compute(study))
+        said = next(verdicts.sentences(verdicts.compute(study)))
+        for text in (table.caption, said):
+            assert f"within {100 * study.margin:.3g} %" in text
+    assert counts[0] < counts[1]
+
+
+def replace_margin(study: Study, margin: float) -> Study:
+    other = copy(study)
+    other.margin = margin
+    for name in ("pairs", "models"):
+        other.__dict__.pop(name, None)
+    return other
+
+
+def test_what_training_added_has_the_common_start_of_each_layer_taken_out(once):
+    starts = [gram(features(once.starts[f"U-Real/{seed}"], "Real")) for seed in (0, 1)]
+    rests = [
+        deconfound(gram(features(s, "Real")), start)
+        for s, start in zip([once.subjects[0], once.subjects[-1]], starts, strict=True)
     ]
-    *_, found = models_ceilings(pairs)
+    names = [str(s.label) for s in (once.subjects[0], once.subjects[-1])]
+    assert names == ["U-Real/0", "U-Real/1"]
+    pair = next(p for p in once.pairs if p.name == " vs ".join(names) and p.probe == "Real")
+    value = pair.series["partial"].value
+    common = np.isfinite(value)
+    # The start of the first seed is that of the second in the backbone alone
+    assert common.tolist() == [layer < 75 for layer in range(LAYERS)]
+    expected = cka(*rests, debiased=True).diagonal().numpy()
+    np.testing.assert_allclose(value[common], expected[common], atol=1e-6)
+    means = once.models["Real", 32].added["U-Real", "U-Real"].means
+    assert means.value[0] == pytest.approx(expected[:75].mean(), abs=1e-6)
+    assert np.isnan(means.value[1])
+
+
+def of_seeds(first: str, second: str, value: float) -> Comparison:
+    matrix = np.diag(np.full(LAYERS, value))
+    return comparison(first, second, matrix, matrix)
+
+
+def test_the_ceiling_is_of_the_two_models_of_a_pair():
+    pairs = [
+        of_seeds("U-Real/0", "U-Real/1", 0.8),
+        of_seeds("U-Synthetic/0", "U-Synthetic/1", 0.5),
+        of_seeds("F-Synthetic/0", "F-Synthetic/1", 0.3),
+        of_seeds("U-Real/0", "U-Synthetic/0", 0.2),
+    ]
+    *_, found = held_against_seeds(pairs, {})
     np.testing.assert_allclose(found.debiased_series.ceiling, (0.8 * 0.5) ** 0.5)
-    np.testing.assert_allclose(found.debiased_series.ceiling_low, (0.7 * 0.4) ** 0.5)

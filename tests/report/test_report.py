@@ -15,6 +15,7 @@ from report.run_folders import save, write_run
 from yolo_synth import comparison, evaluation, probe
 from yolo_synth import runs as run_folders
 from yolo_synth.analysis.similarity.gaps import participation_ratio
+from yolo_synth.analysis.similarity.series import SHARED, WORDS
 from yolo_synth.data.source import data_module
 from yolo_synth.networks.yolov3 import YOLOv3
 from yolo_synth.report import report as reporting
@@ -95,7 +96,10 @@ def test_the_ceiling_is_what_two_seeds_of_a_model_reach(matrices):
     pair = matrices("U-Real-0_vs_F-Synthetic-0_real_32")
     reached = np.diag(seeds["debiased"])
     np.testing.assert_allclose(pair["ceiling"], np.where(reached > 0, reached, np.nan))
-    assert "ceiling" not in seeds
+    across = np.diag(matrices("F-Synthetic-0_vs_U-Real-1_real_32")["debiased"])
+    ratio = (np.diag(pair["debiased"]) + across) / 2 / pair["ceiling"]
+    np.testing.assert_allclose(pair["ratio"], np.where(ratio > 0, ratio, np.nan), rtol=1e-6)
+    assert ("ceiling" in seeds, "ratio" in seeds) == (False, False)
 
 
 def test_the_domains_part_as_the_definition_says(runs, out):
@@ -144,10 +148,8 @@ def test_pairs_of_one_seed_have_a_second_opinion_and_a_verdict(out, matrices):
     assert "angle" not in matrices("F-Synthetic-0_vs_U-Real-1_real_32")
     table = pd.read_csv(out / "tables" / "verdicts.csv").set_index(["probe images", "pair"])
     counts = table.loc[("Real", "U-Real/0 vs F-Synthetic/0")]
-    assert (
-        counts[["not told from two seeds", "between", "not told from chance", "undecided"]].sum()
-        == 107
-    )
+    assert counts[[*WORDS, SHARED]].sum() == 107
+    assert "within 10 % of that" in (out / "tables" / "verdicts.md").read_text()
     assert (out / "tables" / "second_opinion.csv").is_file()
 
 
@@ -266,6 +268,7 @@ def test_nothing_to_report_on_is_an_error(runs, tmp_path):
     [
         ({"images": 5}, "--images is at least 6, not 5"),
         ({"sizes": ()}, "--sizes names no side"),
+        ({"margin": 1.5}, "--margin is a fraction between 0 and 1, not 1.5"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, message):

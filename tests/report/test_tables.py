@@ -13,6 +13,7 @@ from report.made import comparison, label
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import Comparison
 from yolo_synth.report import paper
+from yolo_synth.report.models import Models
 from yolo_synth.report.panel import Table
 from yolo_synth.report.panels import outputs, scores, similarity, start
 from yolo_synth.report.panels.outputs import Outputs
@@ -150,7 +151,10 @@ def test_table_5_keeps_seeds_probes_and_starts_apart():
         pair("U-Real/0", "U-Synthetic/1", 0.5, 0.5),
         pair("U-Real/0", "initial state", 0.9, 0.7),
     ]
-    made = [*similarity.tables(pairs), *start.tables(pairs[1:2])]
+    made = [
+        *similarity.tables(pairs),
+        *start.tables(start.Added(pairs[1:2], {("Real", 32): Models({}, {})})),
+    ]
     tables = {table.key: table.frame for table in made}
     same = tables["table_5"]
     assert list(same.index) == [

@@ -21,7 +21,7 @@ from yolo_synth import runs
 from yolo_synth.comparison import FEWEST_IMAGES, Comparison, compare
 from yolo_synth.comparison_files import figures, folder_name, summary, write_comparison
 from yolo_synth.networks.contract import Network, check_side
-from yolo_synth.probe import Grams, Probe, Subject, common_start, start_of, take_probe
+from yolo_synth.probe import Grams, Probe, Subject, both_starts, start_of, take_probe
 
 log = logging.getLogger(__name__)
 
@@ -128,26 +128,26 @@ class Similarity(Callback):
         if not self.images:
             return
         first = Subject(run)
-        other, start = self._reference(first)
+        other, starts = self._reference(first)
         domain = runs.domain_name(run.config["data"], self.split)
         probe = take_probe(data, domain, self.images, self.size, self.split)
         folder = run.folder / "similarity" / folder_name(other.label, probe)
         if not anew and _is_there(folder, probe):
             return
-        result = compare(first, other, Grams(probe, device=device), start, single_images=True)
+        result = compare(first, other, Grams(probe, device=device), starts, single_images=True)
         write_comparison(result, probe, folder)
         rank_zero_info(f"similarity to {result.second}: {summary(result)}; see {folder}")
         for logger in loggers:
             if isinstance(logger, WandbLogger):
                 log_to_wandb(logger, result, probe)
 
-    def _reference(self, first: Subject) -> tuple[Subject, Subject | None]:
-        """Return the other network, and the start that it shares with this run."""
+    def _reference(self, first: Subject) -> tuple[Subject, tuple[Subject, Subject] | None]:
+        """Return the other network, and what both started from."""
         if self.reference is None:
             return Subject(first.run, runs.INITIAL), None
         other = Subject(runs.read_run(self.reference))
         starts = {subject.label.name: start_of(subject.run) for subject in (first, other)}
-        return other, common_start(first, other, starts)
+        return other, both_starts(first, other, starts)
 
 
 def _data(trainer: Trainer) -> Any:  # noqa: ANN401

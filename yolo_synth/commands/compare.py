@@ -11,7 +11,7 @@ from yolo_synth.comparison_files import folder_name, summary, write_comparison
 from yolo_synth.data.source import data_module, read_data
 from yolo_synth.escaping import say
 from yolo_synth.networks.contract import check_side
-from yolo_synth.probe import Grams, Probe, Subject, common_start, start_of, take_probe
+from yolo_synth.probe import Grams, Probe, Subject, both_starts, start_of, take_probe
 from yolo_synth.runs import Run, domain_name, read_run
 
 
@@ -64,8 +64,8 @@ def compare_runs(
     probe = probe_images(first.run, images, size, split, data)
     starts = {subject.label.name: start_of(subject.run) for subject in (first, second)}
     grams = Grams(probe, precision, None if memory is None else int(memory * 2**30))
-    start = common_start(first, second, starts)
-    result = compare(first, second, grams, start, measures=asked, single_images=True)
+    both = both_starts(first, second, starts)
+    result = compare(first, second, grams, both, measures=asked, single_images=True)
     folder = (
         Path(out) if out else first.run.folder / "similarity" / folder_name(second.label, probe)
     )

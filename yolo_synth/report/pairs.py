@@ -7,44 +7,55 @@ from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
+from yolo_synth.analysis.similarity.seeds import SeedTest
 from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.analysis.similarity.trainings import Two
 from yolo_synth.comparison import Comparison
-from yolo_synth.probe import Label, Subject, common_start
+from yolo_synth.probe import Label, Subject, both_starts
 from yolo_synth.report import paper
+from yolo_synth.report.models import of_two
 
 
 class Couple(NamedTuple):
-    """Two networks to be compared, and what both started from, if that is one."""
+    """Two networks to be compared, and what each started from, if both are trained and that is known."""
 
     first: Subject
     second: Subject
-    start: Subject | None
+    starts: tuple[Subject, Subject] | None
 
 
 def all_couples(subjects: Sequence[Subject], starts: Mapping[str, Subject]) -> list[Couple]:
     """Return each network with itself, each two, and each with what it started from."""
     couples = [Couple(subject, subject, None) for subject in subjects]
-    couples += [Couple(a, b, common_start(a, b, starts)) for a, b in combinations(subjects, 2)]
+    couples += [Couple(a, b, both_starts(a, b, starts)) for a, b in combinations(subjects, 2)]
     started = [subject for subject in subjects if subject.run.name in starts]
     return couples + [Couple(s, starts[s.run.name], None) for s in started]
 
 
-def models_ceilings(pairs: Sequence[Comparison]) -> list[Comparison]:
-    """Give two runs of other models what two trainings reach that differ as two seeds do."""
+def held_against_seeds(
+    pairs: Sequence[Comparison], tests: Mapping[Two, SeedTest]
+) -> list[Comparison]:
+    """Give two runs of other models what two trainings reach that differ as two seeds do.
+
+    Args:
+        pairs: All pairs seen by one probe.
+        tests: How every two models compare with that.
+    """
     seeds = [pair for pair in pairs if is_one_model(pair)]
     return [
         with_series(
             pair,
-            debiased=pair.debiased_series.with_ceiling(
+            debiased=pair.debiased_series.with_seeds(
                 [
                     found
                     for model in pair.models
                     if (found := [two.debiased_series for two in seeds if two.models[0] == model])
-                ]
+                ],
+                of_two(tests, pair.models),
             ),
         )
         if pair.is_two_runs and not is_one_model(pair)
-        else with_series(pair, debiased=pair.debiased_series.with_ceiling([]))
+        else with_series(pair, debiased=pair.debiased_series.with_seeds([]))
         for pair in pairs
     ]
 

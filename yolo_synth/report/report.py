@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from yolo_synth.analysis.similarity.measures import OPINIONS
 from yolo_synth.analysis.similarity.opinions import chosen
+from yolo_synth.analysis.similarity.seeds import MARGIN, check_margin
 from yolo_synth.comparison import INTERVAL_IMAGES
 from yolo_synth.escaping import markdown_text, say
 from yolo_synth.files import write_whole
@@ -31,9 +32,9 @@ from yolo_synth.report.tables import write_table
 
 # First what training added: most of the plain similarity can come from the common start.
 PANELS: Final[tuple[Panel[Any], ...]] = (
+    start.PANEL,
     scores.PANEL,
     outputs.PANEL,
-    start.PANEL,
     similarity.PANEL,
     verdicts.PANEL,
     opinion.PANEL,
@@ -52,6 +53,7 @@ def report(
     data: str | tuple[str, ...] = (),
     figures: Literal["paper", "all"] = "paper",
     measures: str = ",".join(OPINIONS),
+    margin: float = MARGIN,
     *,
     trust: bool = False,
 ) -> None:
@@ -72,14 +74,17 @@ def report(
         figures: The figures to write as files: the paper's, or all, of every pair, probe and size. The
             page shows all and gives each as SVG or PNG.
         measures: The second opinion: measures beside CKA, separated by commas, as `compare` takes them.
+        margin: By which fraction two models may be less or more alike than two seeds of one model and
+            still be called as alike as those; to be chosen before looking.
         trust: Whether classes from elsewhere that run folders and files name are imported and run.
     """
+    check_margin(margin, "--margin")
     if images < INTERVAL_IMAGES:
         raise ValueError(f"--images is at least {INTERVAL_IMAGES}, not {images}")
     if not sizes:
         raise ValueError("--sizes names no side of the images; the paper's are 32, 64 and 128")
     folder = Path(out)
-    study = Study(runs, folder / "matrices", images, sizes, data, trust, chosen(measures))
+    study = Study(runs, folder / "matrices", images, sizes, data, trust, chosen(measures), margin)
     result = write_panels(study, folder, draw_all=figures == "all")
     write_page(result, folder / "report.html")
     for note in result.notes:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.similarity.measures import OPINIONS
+from yolo_synth.analysis.similarity.seeds import MARGIN
 from yolo_synth.comparison import (
     DRAWS,
     FORMAT,
@@ -31,7 +32,9 @@ from yolo_synth.files import Kept, digest, file_name
 from yolo_synth.networks.contract import check_side
 from yolo_synth.probe import Grams, Label, Probe, Subject, take_probe
 from yolo_synth.report import paper
-from yolo_synth.report.pairs import Couple, all_couples, models_ceilings
+from yolo_synth.report.models import FORMAT as MODELS_FORMAT
+from yolo_synth.report.models import Models, measure, pack, seed_tests, unpack
+from yolo_synth.report.pairs import Couple, all_couples, held_against_seeds
 from yolo_synth.report.selection import select
 
 SPLITS: Final = ("train", "valid", "test")
@@ -49,6 +52,8 @@ class Study:
         sizes: Sides of the images for the similarities, in pixels.
         images: How many images of each domain were asked for.
         folder: Where matrices are kept, a file a pair.
+        margin: By which fraction two models may be less or more alike than two seeds and count as
+            alike as those.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Study:
         data: str | Sequence[str] = (),
         trust: bool = False,
         measures: Sequence[str] = OPINIONS,
+        margin: float = MARGIN,
     ) -> None:
         """Read the runs at or below a folder.
 
@@ -71,6 +77,7 @@ class Study:
             data: File that names further test images, or several.
             trust: Whether classes from elsewhere that run folders and files name are run.
             measures: What is asked beside CKA, names of `MEASURES`.
+            margin: As above.
 
         Raises:
             FileNotFoundError: If there is no run folder.
@@ -83,6 +90,7 @@ class Study:
         self.sizes = tuple(dict.fromkeys(sizes))
         self.images = images
         self.folder = folder
+        self.margin = margin
         self._data, self._trust = data, trust
         self._measures = measures
         configs = domain_data([subject.run for subject in self.subjects], data)
@@ -123,22 +131,45 @@ class Study:
             for pair in self._seen_by(domain.probe(size))
         ]
 
+    @cached_property
+    def models(self) -> dict[tuple[str, int], Models]:
+        """What the trainings of every two models share, and of two seeds of one, by probe and size."""
+        probes = [domain.probe(size) for domain in self.domains.values() for size in self.sizes]
+        return {(probe.domain, probe.size): self._models(probe, Grams(probe)) for probe in probes}
+
+    def _models(self, probe: Probe, grams: Grams) -> Models:
+        starts = [self.starts[name].weights for name in sorted(self.starts)]
+        names = [str(label) for label in self.labels]
+        place = self.kept(
+            f"models_{probe.domain.lower()}_{probe.size}",
+            probe,
+            self.subjects,
+            *(*names, *starts, str(MODELS_FORMAT)),
+        )
+        if (arrays := place.read()) is not None:
+            return unpack(arrays)
+        task = f"seeds, {probe.label}"
+        total = 2 * len(self.structure)
+        with tqdm(total=total, desc=task, unit="layer", leave=False) as bar, _a_thread_a_core():
+            models = measure(self.subjects, self.starts, grams, self.structure, bar.update)
+        place.write(pack(models))
+        return models
+
     def _seen_by(self, probe: Probe) -> list[Comparison]:
         grams = Grams(probe)
         couples = all_couples(self.subjects, self.starts)
         places = [self._place(couple, probe) for couple in couples]
         found = [place.read() for place in places]
-        for (first, second, start), arrays in zip(couples, found, strict=True):
-            for subject in (first, second, start) if arrays is None else ():
-                if subject is not None:
-                    grams(subject)  # before the threads, which would compute one twice
+        for (first, second, starts), arrays in zip(couples, found, strict=True):
+            for subject in (first, second, *(starts or ())) if arrays is None else ():
+                grams(subject)  # before the threads, which would compute one twice
 
         def pair_of(couple: Couple, arrays: dict[str, Any] | None) -> Comparison:
             if arrays is not None:
                 return self._unpacked(couple, probe, arrays)
             asked = _has_opinion(couple, probe.size)
             measures = self._measures if asked else ()
-            return compare(*couple[:2], grams, couple.start, measures=measures, matches=asked)
+            return compare(*couple[:2], grams, couple.starts, measures=measures, matches=asked)
 
         bar = tqdm(total=len(couples), desc=f"compare, {probe.label}", unit="pair", leave=False)
         pairs: list[Comparison] = []
@@ -146,18 +177,19 @@ class Study:
             for pair in pool.map(pair_of, couples, found):
                 pairs.append(pair)
                 bar.update()
-        pairs = models_ceilings(pairs)
+        tests = seed_tests(self._models(probe, grams), self.margin, self.structure)
+        pairs = held_against_seeds(pairs, tests)
         for pair, place, arrays in zip(pairs, places, found, strict=True):
-            if arrays is None or not _same_ceiling(pair, arrays):
+            if arrays is None or not _is_held_alike(pair, arrays):
                 place.write(pair.pack())
         return pairs
 
     def _place(self, couple: Couple, probe: Probe) -> Kept:
-        first, second, start = couple
+        first, second, starts = couple
         name = pair_name(first.label, second.label, probe.domain, probe.size)
         opinion = self._measures if _has_opinion(couple, probe.size) else ()
-        about = start.weights if start else "", " ".join(opinion)
-        return self.kept(name, probe, (first, second), *about)
+        about = [start.weights for start in starts or ()]
+        return self.kept(name, probe, (first, second), *about, " ".join(opinion))
 
     def _unpacked(self, couple: Couple, probe: Probe, arrays: dict[str, Any]) -> Comparison:
         return Comparison(
@@ -186,12 +218,15 @@ def _has_opinion(couple: Couple, size: int) -> bool:
     return two_runs and a.seed == b.seed and size == paper.PROBE_SIZE
 
 
-def _same_ceiling(pair: Comparison, arrays: dict[str, Any]) -> bool:
-    """Tell whether a kept pair has the ceiling that follows from the other pairs now."""
-    before, now = arrays.get("ceiling"), pair.debiased_series.ceiling
-    if before is None or now is None:
-        return before is now
-    return np.array_equal(before, now, equal_nan=True)
+def _is_held_alike(pair: Comparison, arrays: dict[str, Any]) -> bool:
+    """Tell whether a kept pair is held against two seeds as follows from the other pairs now."""
+    rows = pair.debiased_series.columns("debiased")
+    names = ("ceiling", "ratio", "ratio_low", "ratio_high", "p_below", "p_alike")
+    if {name for name in names if name in arrays} != {name for name in names if name in rows}:
+        return False
+    return all(
+        np.array_equal(arrays[name], rows[name], equal_nan=True) for name in names if name in rows
+    )
 
 
 @contextmanager

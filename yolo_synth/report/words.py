@@ -35,6 +35,18 @@ def numbers(values: Iterable[float]) -> str:
     return listed(number(value) for value in values)
 
 
+def percent(fraction: float) -> str:
+    """Write a fraction as `10 %`."""
+    return f"{100 * fraction:.3g} %"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """Write an estimate with its interval over images, as far as there is one."""
+    if not np.isfinite([low, high]).all():
+        return number(value)
+    return f"{number(value)} (95 % interval over images {number(low)} to {number(high)})"
+
+
 def listed(texts: Iterable[object]) -> str:
     """Join texts as `a`, `a and b`, `a, b and c`."""
     *others, last = map(str, texts)

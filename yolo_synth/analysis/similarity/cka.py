@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from yolo_synth.analysis.similarity.centring import (
+    center,
+    check_pairs,
     check_same_images,
     embedded,
     inner,
@@ -120,3 +122,22 @@ def deconfound(grams: Tensor, initial: Tensor, groups: Sequence[Hashable] | None
     # A start that is constant explains nothing
     slope = torch.where(energy > 0, overlap / energy, 0.0)[..., None, None]
     return without_noise(trained - slope * start, trained, FLOAT32_ROUNDING)
+
+
+def same_start(initial_a: Tensor, initial_b: Tensor) -> Tensor:
+    """Return in which layers two networks began as the same function of the images, bool [l].
+
+    Two seeds that share a pretrained backbone and not the head do so in the backbone. Elsewhere
+    nothing is common to be taken out, and a partial value means nothing.
+
+    Args:
+        initial_a: Gram matrices of the first network before training [l, n, n].
+        initial_b: Those of the second [l, n, n] on the same images.
+
+    Raises:
+        ValueError: As `cka`, or if the number of layers differs.
+    """
+    check_same_images(initial_a, initial_b)
+    check_pairs(initial_a, initial_b, paired=True)
+    first, second = center(initial_a), center(initial_b)
+    return (without_noise(first - second, first, FLOAT32_ROUNDING) == 0).all(-1).all(-1)

@@ -10,17 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from yolo_synth.analysis.similarity.chance import SIGNIFICANT
+from yolo_synth.analysis.similarity.seeds import SeedTest
+from yolo_synth.analysis.similarity.trainings import SAME
 
 Values = npt.NDArray[np.float64]
 
+SHARED: Final = "the same in both"
+ALIKE: Final = "as two seeds"
+BELOW: Final = "below two seeds"
 CHANCE: Final = "not told from chance"
-SEEDS: Final = "not told from two seeds"
-BETWEEN: Final = "between"
 UNDECIDED: Final = "undecided"
 CONSTANT: Final = "constant"
 
-WORDS: Final = (SEEDS, BETWEEN, CHANCE, UNDECIDED)
-"""Verdicts on layers that have a value, from most alike to least."""
+WORDS: Final = (ALIKE, UNDECIDED, BELOW, CHANCE)
+"""Verdicts on layers that could be other ones in the two networks, from most alike to least."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,13 @@ class LayerSeries:
         high: Upper end.
         null: 95 % point of what chance gives.
         floor: Mean of the same.
-        ceiling: What two seeds of one model reach.
-        ceiling_low: Lower end of the interval of that.
-        p: P-value, corrected over the layers; NaN as `value`.
+        ceiling: What two seeds of one model reach: √(c_aa c_bb).
+        ratio: Mean over all pairs of seeds of both models, over the ceiling.
+        ratio_low: Lower end of its 95 % interval.
+        ratio_high: Upper end.
+        p_below: P-value of a ratio of 1 or more, corrected over the layers.
+        p_alike: P-value of a ratio that differs from 1 by the margin or more, corrected.
+        p: P-value of chance, corrected over the layers; NaN as `value`.
     """
 
     value: Values
@@ -44,7 +51,11 @@ class LayerSeries:
     null: Values | None = None
     floor: Values | None = None
     ceiling: Values | None = None
-    ceiling_low: Values | None = None
+    ratio: Values | None = None
+    ratio_low: Values | None = None
+    ratio_high: Values | None = None
+    p_below: Values | None = None
+    p_alike: Values | None = None
     p: Values | None = None
 
     def __len__(self) -> int:
@@ -70,20 +81,26 @@ class LayerSeries:
         """In which layers the value is beyond chance: its corrected p-value is at most 0.05 [L]."""
         return self._row(self.p) <= SIGNIFICANT
 
+    @property
+    def shared(self) -> npt.NDArray[np.bool_]:
+        """Which layers are the same function of the images in both networks, as frozen ones [L]."""
+        return self.value >= SAME
+
     def verdict(self) -> npt.NDArray[np.str_]:
-        """Return in a word what each value cannot be told from, given its interval [L].
+        """Return in a word what the tests allow to say [L].
 
         Returns:
-            `CHANCE` where the corrected p-value is above 0.05; else `SEEDS` where the interval reaches
-            up to the ceiling's, `BETWEEN` where it does not, `UNDECIDED` where there is no ceiling, no
-            interval or no test; `CONSTANT` where there is no value.
+            `CHANCE` where the corrected p-value is above 0.05; else `ALIKE` or `BELOW` where that is
+            shown of the two models (`seeds.as_two_seeds`), `UNDECIDED` where neither is, or there are
+            not two seeds or no test; `SHARED` where both are the same, `CONSTANT` where there is no
+            value.
         """
-        ceiling = self._row(self.ceiling_low)
-        high, p = self._row(self.high), self._row(self.p)
-        words = np.where(high >= ceiling, SEEDS, BETWEEN)
-        words = np.where(np.isnan(ceiling) | np.isnan(high), UNDECIDED, words)
+        words = np.where(self._row(self.p_below) <= SIGNIFICANT, BELOW, UNDECIDED)
+        words = np.where(self._row(self.p_alike) <= SIGNIFICANT, ALIKE, words)
+        p = self._row(self.p)
         words = np.where(p > SIGNIFICANT, CHANCE, words)
         words = np.where(np.isnan(p), UNDECIDED, words)
+        words = np.where(self.shared, SHARED, words)
         return np.where(np.isnan(self.value), CONSTANT, words)
 
     def calibrated(self) -> Values:
@@ -107,19 +124,31 @@ class LayerSeries:
         """Return the mean over all layers, `all`, and over each part, of those that have a value."""
         return part_means(self.value, parts)
 
-    def with_ceiling(self, models: Sequence[Sequence[LayerSeries]]) -> Self:
+    def with_seeds(
+        self, models: Sequence[Sequence[LayerSeries]], test: SeedTest | None = None
+    ) -> Self:
         """Return it with what two trainings can reach that differ no more than seeds do as its ceiling.
 
         √(c_aa c_bb), c the mean over pairs of seeds of one model: two noisy repeats of two models are
-        as alike at most (Spearman, 1904). Its lower end is made of the lower ends in the same way.
+        as alike at most (Spearman, 1904).
 
         Args:
             models: Of each model that has two seeds, the series of its pairs of seeds.
+            test: How both models compare with that.
         """
-        values = [_mean_rows([other.value for other in model]) for model in models]
-        ends = [[other.low for other in model if other.low is not None] for model in models]
-        lows = [_mean_rows(rows) for rows in ends if rows]
-        return replace(self, ceiling=_geometric(values), ceiling_low=_geometric(lows))
+        ceiling = _geometric([_mean_rows([other.value for other in model]) for model in models])
+        ratio, low, high, below, alike = (
+            (test.ratio, test.low, test.high, test.p_below, test.p_alike) if test else [None] * 5
+        )
+        return replace(
+            self,
+            ceiling=ceiling,
+            ratio=ratio,
+            ratio_low=low,
+            ratio_high=high,
+            p_below=below,
+            p_alike=alike,
+        )
 
     def columns(self, name: str, prefix: str = "") -> dict[str, Values]:
         """Return all rows that there are as columns: `name`, `<prefix>low`, `<prefix>high` and so on."""

@@ -1,32 +1,65 @@
-"""What the intervals allow to say: which layers cannot be told from chance, or from two seeds."""
+"""What the tests allow to say: which layers are beyond chance, and which below two seeds of one model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from yolo_synth.analysis.similarity.series import CONSTANT, SEEDS, WORDS, part_means
+from yolo_synth.analysis.similarity.series import (
+    ALIKE,
+    BELOW,
+    CONSTANT,
+    SHARED,
+    WORDS,
+    LayerSeries,
+    part_means,
+)
+from yolo_synth.analysis.similarity.trainings import Alike
 from yolo_synth.comparison import Comparison
+from yolo_synth.report.models import Models, of_two
 from yolo_synth.report.pairs import is_one_model, main_pairs
 from yolo_synth.report.panel import Panel, Table
 from yolo_synth.report.study import Study
-from yolo_synth.report.words import listed, named, numbers
+from yolo_synth.report.words import interval, listed, named, percent
 
 
-def compute(study: Study) -> list[Comparison]:
-    """Return the pairs of two models that have intervals."""
-    return [
+class Verdicts(NamedTuple):
+    """What the panel speaks of.
+
+    Attributes:
+        pairs: Pairs of two models that have been tested.
+        models: What is known of every two models, by probe and size.
+        seeds: How many seeds each model has.
+        margin: By which fraction two models may differ from two seeds and be called as alike.
+    """
+
+    pairs: Sequence[Comparison]
+    models: Mapping[tuple[str, int], Models]
+    seeds: Mapping[str, int]
+    margin: float
+
+
+def compute(study: Study) -> Verdicts:
+    """Return the pairs of two models that have been tested, and what they are held against."""
+    pairs = [
         pair
         for pair in study.pairs
-        if pair.is_two_runs and not is_one_model(pair) and pair.debiased_series.low is not None
+        if pair.is_two_runs and not is_one_model(pair) and pair.debiased_series.p is not None
     ]
+    runs = {label for pair in study.pairs for label in (pair.first, pair.second)}
+    names = [label.model for label in runs if not label.is_initial]
+    seeds = {name: names.count(name) for name in names}
+    return Verdicts(pairs, study.models, seeds, study.margin)
 
 
-def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
+def tables(result: Verdicts) -> Iterator[Table]:
     """Yield how many layers get each verdict."""
     rows = []
-    for pair in pairs:
+    for pair in result.pairs:
         words = pair.debiased_series.verdict()
         means = part_means(pair.debiased_series.calibrated(), pair.structure.parts)
         rows.append(
@@ -34,54 +67,85 @@ def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
                 "probe images": pair.probe,
                 "size": pair.size,
                 "pair": pair.name,
-                **{word: int((words == word).sum()) for word in WORDS},
+                **{word: int((words == word).sum()) for word in (*WORDS, SHARED)},
                 **{f"calibrated, {part}": means[part] for part in pair.structure.parts},
             }
         )
     if rows:
         yield Table(
             "verdicts",
-            "What the intervals allow to say",
-            "Number of layers. Not told from two seeds: the interval reaches up to that of two seeds of "
-            "one model, and the value is beyond chance. Not told from chance: the p-value of permuted "
-            "images (whole sequences where they come in such), corrected over the layers, is above 0.05. "
-            "Between: neither. Undecided: beyond chance, but there are not two seeds or too few "
-            "sequences for an interval. What cannot "
-            "be told apart may still differ: more images tell more. Calibrated: the mean place of the "
-            "debiased CKA between the mean of permuted images (0) and two seeds (1).",
+            "What the tests allow to say",
+            "Number of layers. Not told from chance: the p-value of permuted images (whole sequences where "
+            "they come in such), corrected over the layers, is above 0.05. Below two seeds: the debiased "
+            "CKA of all pairs of seeds of the two models, over what two seeds of one model reach (the "
+            "geometric mean of both), is below 1, by a jackknife over images, corrected over the layers. "
+            f"As two seeds: within {percent(result.margin)} of that, by two one-sided tests. Undecided: "
+            "neither is shown, or there are not two seeds; more images decide more. The same in both: "
+            "frozen, or shared. Calibrated: the mean place of the debiased CKA between the mean of "
+            "permuted images (0) and two seeds (1).",
             pd.DataFrame(rows).set_index(["probe images", "size", "pair"]),
         )
 
 
-def sentences(pairs: Sequence[Comparison]) -> Iterator[str]:
-    """Count the layers above chance, and those that reach two seeds of one model."""
-    for group in main_pairs(pairs):
-        yield _against_references(group)
+def sentences(result: Verdicts) -> Iterator[str]:
+    """Count the layers beyond chance, below two seeds of one model, and as two seeds."""
+    for group in main_pairs(result.pairs):
+        yield _against_chance(group) + _against_seeds(result, group)
 
 
-def _against_references(group: Sequence[Comparison]) -> str:
+def _against_chance(group: Sequence[Comparison]) -> str:
     series = [pair.debiased_series for pair in group]
-    words = [one.verdict() for one in series]
-    valued = max(int((each != CONSTANT).sum()) for each in words)
     pair = group[0]
-    text = (
+    return (
         f"Judged layer by layer, {named(group).rstrip(',')} ({pair.probe} images at "
         f"{pair.size}x{pair.size}): beyond the chance of permuted images or sequences, "
         f"corrected over the layers, in {listed(int(one.significant.sum()) for one in series)} of "
-        f"{valued} layers"
+        f"{max(_judged(one) for one in series)} layers."
     )
-    if any(one.ceiling is None for one in series):
-        return (
-            f"{text}; how far two trainings of one model are apart is unknown, since there is one "
-            "seed."
-        )
-    reached = listed(int((each == SEEDS).sum()) for each in words)
-    places = [part_means(one.calibrated(), pair.structure.parts) for one in series]
-    backbone, head = (numbers(place[part] for place in places) for part in ("backbone", "head"))
+
+
+def _judged(series: LayerSeries) -> int:
+    """Return the number of layers that could be other ones in the two networks."""
+    return int((~np.isin(series.verdict(), [CONSTANT, SHARED])).sum())
+
+
+def _against_seeds(result: Verdicts, group: Sequence[Comparison]) -> str:
+    pair, series = group[0], group[0].debiased_series
+    one, other = pair.models
+    if max(result.seeds[one], result.seeds[other]) < 2:
+        return " How far two trainings of one model are apart is unknown, since there is one seed."
+    if series.p_below is None or series.p_alike is None:
+        return ""
+    # Of layers that are not told from chance in one pair of seeds, too
+    words = replace(series, p=np.zeros(len(series))).verdict()
+    counts = {word: int((words == word).sum()) for word in (BELOW, ALIKE)}
+    total = _judged(series)
+    a, b = (result.seeds[model] for model in (one, other))
+    alike = of_two(result.models[pair.probe, pair.size].whole, pair.models)
     return (
-        f"{text}; of these, it reaches the interval of two seeds of one model in {reached}. Between "
-        f"permuted images (0) and two seeds (1), the debiased CKA has its mean place at {backbone} "
-        f"over the backbone and {head} over the head."
+        f" Held against two seeds of one model ({a} of {one} and {b} of {other}, all {a * b} "
+        f"pairs of runs), corrected over the layers: {BELOW} in {counts[BELOW]}, as alike as two "
+        f"seeds within {percent(result.margin)} in {counts[ALIKE]}, and undecided in "
+        f"{total - sum(counts.values())} of {total} layers.{_of_parts(pair, alike)}"
+    )
+
+
+def _of_parts(pair: Comparison, alike: Alike | None) -> str:
+    """Say how much of what two seeds reach the means over the parts are."""
+    if alike is None or alike.ratio is None:
+        return ""
+    low, high = alike.ratio.ends()
+    rows = [np.exp(row[-len(pair.structure.parts) :]) for row in (alike.ratio.value, low, high)]
+    texts = [
+        f"{interval(*values)} over the {part}"
+        for part, values in zip(pair.structure.parts, zip(*rows, strict=True), strict=True)
+        if np.isfinite(values).all()
+    ]
+    if not texts:
+        return ""
+    return (
+        f" Of the mean debiased CKA that two seeds reach it has {listed(texts)}; the images vary in "
+        "this, the trainings do not."
     )
 
 
