@@ -7,11 +7,13 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import fit
 
 from yolo_synth import evaluation
+from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.cli import main
 from yolo_synth.files import Kept
 
@@ -114,3 +116,52 @@ def test_a_data_set_that_moved_or_is_not_here_leaves_the_score(run, tmp_path, mo
     config.write_text(config.read_text().replace(f"{tmp_path}/data", f"{tmp_path}/elsewhere"))
     assert main(["evaluate", str(run.parents[1])]) == 0
     assert not measured
+
+
+def test_what_is_kept_without_each_block_is_what_the_images_left_give():
+    generator = torch.Generator().manual_seed(0)
+
+    def boxes(count):
+        corner = torch.rand(count, 2, generator=generator) * 40
+        return torch.cat([corner, corner + 10], 1)
+
+    images = []
+    for _ in range(12):
+        true = {"boxes": boxes(4), "labels": torch.randint(2, (4,), generator=generator)}
+        shifted = true["boxes"] + torch.randn(4, 1, generator=generator)
+        found = {
+            "boxes": torch.cat([shifted, boxes(3)]),
+            "labels": torch.cat([true["labels"], torch.randint(2, (3,), generator=generator)]),
+            "scores": torch.rand(7, generator=generator),
+        }
+        images.append((found, true))
+    groups = [f"ride {image // 2}" for image in range(12)]
+
+    def metric(chosen):
+        value = AveragePrecision(("car", "person"))
+        value.update(*zip(*(images[image] for image in chosen), strict=True))
+        return value
+
+    def area(chosen):
+        """Area under the envelope of precision, class by class, of these images alone."""
+        values = metric(chosen)
+        scores, labels, hits = (torch.cat(x) for x in (values.scores, values.labels, values.hits))
+        of_classes = []
+        for label in (0, 1):
+            order = scores[labels == label].argsort(descending=True)
+            right = hits[labels == label][order, 0].double()
+            precision = right.cumsum(0) / torch.arange(1, len(right) + 1)
+            best = precision.flip(0).cummax(0).values.flip(0)
+            of_classes.append((right * best).sum() / int(values.objects[label]))
+        return float(sum(of_classes) / 2)
+
+    objects = np.stack([np.bincount(true["labels"], minlength=2) for _, true in images])
+    found = evaluation._without_blocks(metric(range(12)), objects, groups)
+    expected = [area([i for i in range(12) if groups[i] != f"ride {g}"]) for g in range(6)]
+    assert sorted(found) == pytest.approx(sorted(expected))
+    assert evaluation._without_blocks(metric(range(12)), objects, ["one"] * 12) == []
+
+
+def test_each_run_keeps_what_is_left_without_the_same_blocks(measured):
+    kept = json.loads((measured / "runs/U-Own/0/test/Own.json").read_text())
+    assert len(kept["without"]) >= 5

@@ -51,10 +51,11 @@ MAY_KNOW = {
             "average_precision",
             "data",
             "devices",
+            "difference",
             "networks",
             "runs",
         ),
-        *("torch", "pandas", "tqdm"),
+        *("torch", "torchmetrics", "pandas", "tqdm"),
     },
     "survey": {
         *("labels", "boxes", "networks", "data", "analysis", "runs"),
@@ -67,7 +68,7 @@ MAY_KNOW = {
     },
     "report": {
         *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
-        *("comparison_files", "evaluation", "files", "devices"),
+        *("comparison_files", "difference", "evaluation", "files", "devices"),
         *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
     "commands": {

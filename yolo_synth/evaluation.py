@@ -6,12 +6,14 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
 from tqdm import tqdm
 
 from yolo_synth.analysis.figures.training import training_curves
@@ -20,6 +22,8 @@ from yolo_synth.boxes import Detection, Target
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module, read_data
 from yolo_synth.devices import fastest
+from yolo_synth.difference.precision import Ranking
+from yolo_synth.difference.scores import FEWEST_GROUPS, leavings
 from yolo_synth.escaping import csv_text, say
 from yolo_synth.files import Kept, digest, write_whole
 from yolo_synth.labels import CLASSES
@@ -115,7 +119,11 @@ def evaluation_table(
     data: str | Sequence[str] = (),
     trust: bool = False,
 ) -> pd.DataFrame:
-    """Return a row per run and domain: model, seed, domain, map50, map and map50 of each class."""
+    """Return a row per run and domain: model, seed, domain, map50, map and map50 of each class.
+
+    `without` is what map50 is, as an area, without one block of images or whole sequences after the
+    other: the same blocks for all runs. It is empty where nobody knows.
+    """
     domains = domain_data(finished, data)
     pairs = [(run, domain) for run in finished for domain in domains]
     of_runs = {domain for run in finished for domain in run.test_domains}
@@ -125,8 +133,9 @@ def evaluation_table(
         if domain in of_runs and not images.suit(run, domains[domain]):
             log.warning("%s has no class of the %s test images: left out", run.name, domain)
             continue
-        scores = _scores(run, domain, domains[domain], images)
-        rows.append({"model": run.model, "seed": run.seed, "domain": domain, **scores})
+        found = _scores(run, domain, domains[domain], images)
+        row = {"model": run.model, "seed": run.seed, "domain": domain, **found.scores}
+        rows.append({**row, "without": found.without})
     return pd.DataFrame(rows)
 
 
@@ -210,7 +219,20 @@ def _key(data: Config, size: int) -> str:
     return json.dumps([data, size], sort_keys=True, default=str)
 
 
-def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> dict[str, float]:
+class Scores(NamedTuple):
+    """What was measured of a run.
+
+    Attributes:
+        scores: As `AveragePrecision.compute` names them.
+        without: The area under the curves at IoU 0.5, mean over the classes, without one block of
+            images after the other; empty where nobody knows.
+    """
+
+    scores: dict[str, float]
+    without: list[float]
+
+
+def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> Scores:
     """Return the scores kept in the run folder, if they are of the same weights, pictures and labels.
 
     Else they are measured. Where the images are not on this machine, what was kept counts, and that is
@@ -226,16 +248,18 @@ def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> dict[st
             "%s: the %s test images are not here, so its kept scores are taken as they are",
             *(run.folder, domain),
         )
-    elif kept.get("images") != (there := images.digest(data, run.image_size)):
-        scores = test_scores(run, images.module(data, run.image_size))
-        kept = {"images": there, "data": data, "scores": scores}
+    elif kept.get("images") != (there := images.digest(data, run.image_size)) or (
+        "without" not in kept
+    ):
+        found = test_scores(run, images.module(data, run.image_size))
+        kept = {"images": there, "data": data, **found._asdict()}
         place.write(kept)
-    return dict(kept["scores"])
+    return Scores(dict(kept["scores"]), list(kept.get("without", ())))
 
 
 @torch.inference_mode()
-def test_scores(run: Run, module: DetectionData) -> dict[str, float]:
-    """Return mAP of a run's best weights on the test images of a data module that is set up.
+def test_scores(run: Run, module: DetectionData) -> Scores:
+    """Measure mAP of a run's best weights on the test images of a data module that is set up.
 
     Classes are matched by name; those that only one side has do not count, and that is said.
 
@@ -253,13 +277,57 @@ def test_scores(run: Run, module: DetectionData) -> dict[str, float]:
     network = run.network().to(memory_format=torch.channels_last).to(device)
     model = run.config["model"]
     metric = AveragePrecision(classes)
+    objects: list[NDArray[np.int64]] = []
     for images, targets in module.test_dataloader():
         found = network.detect(images.to(device).float() / 255, model["confidence"], model["iou"])
-        metric.update(
-            [_of_classes(one, run.classes, classes) for one in found],
-            [_of_classes(one, module.classes, classes) for one in targets],
+        truth = [_of_classes(one, module.classes, classes) for one in targets]
+        metric.update([_of_classes(one, run.classes, classes) for one in found], truth)
+        objects += [
+            np.bincount(one["labels"].cpu().numpy(), minlength=len(classes)) for one in truth
+        ]
+    groups = module.groups(module.names("test"))
+    return Scores(metric.compute(), _without_blocks(metric, np.stack(objects), groups))
+
+
+def _without_blocks(
+    metric: AveragePrecision, objects: NDArray[np.int64], groups: Sequence[str]
+) -> list[float]:
+    """Return mean areas at IoU 0.5 without one block of groups after the other; none with too few.
+
+    Args:
+        metric: Has seen all images.
+        objects: True boxes by image and class [n, classes].
+        groups: What each image belongs to [n].
+    """
+    names, group = np.unique(np.array(groups), return_inverse=True)
+    if len(names) < FEWEST_GROUPS:
+        return []
+    scores, labels, images, hits = (
+        dim_zero_cat(state).cpu().numpy() if len(state) else np.zeros((0, 1), int)
+        for state in (metric.scores, metric.labels, metric.images, metric.hits)
+    )
+    order = np.lexsort([images, -scores])
+    labels, of_box, first = labels[order], group[images[order]], hits[order, 0]
+    ranked = [
+        Ranking(
+            of_box[labels == label],
+            [np.flatnonzero(first[labels == label] > 0)],
+            [first[labels == label] >= 0],
+            np.bincount(group, weights=boxes, minlength=len(names)).astype(int),
         )
-    return metric.compute()
+        for label, boxes in enumerate(objects.T)
+    ]
+    areas = np.array(
+        [
+            [each.area(rest)[0] for each in ranked if each.objects.any()]
+            for rest in leavings(len(names))
+        ]
+    )
+    known = np.isfinite(areas)
+    if not areas.size or not known.any(1).all():
+        return []
+    means: list[float] = (np.where(known, areas, 0).sum(1) / known.sum(1)).tolist()
+    return means
 
 
 def _say_what_differs(run: Run, module: DetectionData) -> None:

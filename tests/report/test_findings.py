@@ -237,6 +237,15 @@ def test_freezing_is_held_against_the_spread_over_seeds(values, words):
     assert ("unknown with one seed" in text) == (len(values) == 2)
 
 
+def test_freezing_is_held_against_other_images_too():
+    frame = scores(U0=0.5, U1=0.52, F0=0.50, F1=0.53)
+    frame["without"] = [np.full(9, value) + 0.01 * np.arange(9) for value in (0.5, 0.5, 0.5, 0.6)]
+    frame.at[3, "without"] = frame["without"][3] + 0.02 * np.cos(np.arange(9))
+    text = said(findings(frame, []), "Freezing")
+    assert "2 and 2 seeds cannot tell, over images" in text
+    assert "the images cannot tell" in text
+
+
 def test_similarity_of_frozen_and_free_is_held_against_seeds_too():
     pairs = [
         pair(f"U-Real/{seed}", f"{model}-Synthetic/{seed}", head)

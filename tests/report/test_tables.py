@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from report.made import comparison, label
+from scipy.stats import t as student
+from scipy.stats import ttest_ind
 
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import Comparison
@@ -214,3 +216,29 @@ def test_csv_reads_back(small, tmp_path):
     assert list(back.columns) == ["model", "a_b seed 0", "50 % seed 0"]
     np.testing.assert_allclose(back["50 % seed 0"], [-21.8, 1e-5])
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".md", ".tex"}
+
+
+def test_differences_of_map_have_intervals_over_seeds_and_over_the_same_images():
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 0.05, 20)  # blocks that are hard for all
+    frame = frame_of(
+        ("U-Real", 0, "Real", 0.70),
+        ("U-Real", 1, "Real", 0.72),
+        ("F-Real", 0, "Real", 0.66),
+        ("U-Synthetic", 0, "Real", 0.2),
+    )
+    frame["without"] = [hard + 0.7 + rng.normal(0, 0.001, 20) for _ in range(4)]
+    (table,) = [t for t in scores.tables(frame) if t.key == "table_2_differences"]
+    row = table.frame.loc[("Real", "U-Real", "F-Real")]
+    assert row["second minus first"] == pytest.approx(-0.05)
+    assert row["seeds"] == "2 and 1"
+    left = frame["without"][2] - (frame["without"][0] + frame["without"][1]) / 2
+    error = (19 / 20 * ((left - left.mean()) ** 2).sum()) ** 0.5
+    reach = student.ppf(0.975, 19) * error
+    assert row["over images, low"] == pytest.approx(-0.05 - reach)
+    assert row["over images, high"] == pytest.approx(-0.05 + reach)
+    low, high = ttest_ind([0.66], [0.70, 0.72]).confidence_interval(0.95)
+    assert (row["over seeds, low"], row["over seeds, high"]) == pytest.approx((low, high))
+    assert np.isnan(table.frame.loc[("Real", "F-Real", "U-Synthetic")]["over seeds, low"])
+    frame["without"] = [[]] * 4
+    assert np.isnan(scores.image_interval(frame[:2], frame[2:3])).all()

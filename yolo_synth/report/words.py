@@ -78,12 +78,18 @@ def part_means(rows: Iterable[LayerSeries], pair: Comparison, part: str) -> str:
     return numbers(row.means(pair.structure.parts)[part] for row in rows)
 
 
-def change(free: pd.Series, frozen: pd.Series) -> str:
-    """Write two means over seeds and their difference, with its interval over seeds."""
+def change(
+    free: pd.Series, frozen: pd.Series, images: tuple[float, float] = (np.nan, np.nan)
+) -> str:
+    """Write two means over seeds and their difference, with its intervals over seeds and over images."""
     difference, low, high = difference_of_means(free.tolist(), frozen.tolist())
     sign = "+" if difference > 0 else ""
     text = f"{number(free.mean(), 3)} to {number(frozen.mean(), 3)} ({sign}{number(difference, 3)}"
-    if min(len(free), len(frozen)) < 2:
-        return f"{text})"
-    untold = f"; {len(free)} and {len(frozen)} seeds cannot tell" if low <= 0 <= high else ""
-    return f"{text}, 95 % interval over seeds {number(low, 3)} to {number(high, 3)}{untold})"
+    if min(len(free), len(frozen)) >= 2:
+        untold = f"; {len(free)} and {len(frozen)} seeds cannot tell" if low <= 0 <= high else ""
+        text += f", 95 % interval over seeds {number(low, 3)} to {number(high, 3)}{untold}"
+    if np.isfinite(images).all():
+        low, high = images
+        untold = "; the images cannot tell" if low <= 0 <= high else ""
+        text += f", over images {number(low, 3)} to {number(high, 3)}{untold}"
+    return f"{text})"

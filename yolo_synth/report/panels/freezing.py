@@ -21,6 +21,7 @@ from yolo_synth.probe import Grams, Label, Subject
 from yolo_synth.report import paper
 from yolo_synth.report.pairs import at_papers_size, is_of_one_seed
 from yolo_synth.report.panel import Panel, Table
+from yolo_synth.report.panels.scores import image_interval, of_model
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import by_layer
 from yolo_synth.report.words import ONE_SEED, change
@@ -181,22 +182,26 @@ def _models(labels: Sequence[Label], frozen: str) -> dict[str, list[str]]:
 
 def _scores(result: Freezing) -> Iterator[str]:
     """Compare mAP with and without a frozen backbone."""
-    scores = result.scores.set_index(["model", "domain", "seed"])["map50"].sort_index()
+    seeds = result.scores.groupby("model")["seed"].nunique()
     free, frozen = (_models(result.labels, mode) for mode in ("none", "backbone"))
     for trained in free:
         for one, other in product(free[trained], frozen[trained]):
             if not {one, other} <= set(result.scores["model"]):
                 continue
             texts = [
-                f"on {domain} from {change(scores[one, domain], scores[other, domain])}"
+                f"on {domain} from {_change(result.scores, one, other, domain)}"
                 for domain in result.scores["domain"].unique()
             ]
-            seeds = [len(scores[model].index.unique("seed")) for model in (one, other)]
             yield (
                 f"Freezing the backbone while training on {trained} changed mAP@0.5 "
                 f"{', and '.join(texts)}{_which(one, other, free[trained], frozen[trained])}"
-                f"{ONE_SEED if min(seeds) < 2 else ''}."
+                f"{ONE_SEED if min(seeds[one], seeds[other]) < 2 else ''}."
             )
+
+
+def _change(scores: pd.DataFrame, one: str, other: str, domain: str) -> str:
+    free, frozen = (of_model(scores, model, domain) for model in (one, other))
+    return change(free["map50"], frozen["map50"], image_interval(free, frozen))
 
 
 def _which(one: str, other: str, free: Sequence[str], frozen: Sequence[str]) -> str:
