@@ -135,7 +135,8 @@ def test_a_measure_is_reached_by_its_name(followed):
     compared = pd.read_csv(followed.folder / "compared" / "layers.csv")
     assert {"pearson", "pearson_low", "pearson_high", "pearson_null", "pearson_p"} <= set(compared)
     assert (followed.folder / "compared" / "pearson.png").is_file()
-    assert "Pearson: correlation of squared" in (followed.folder / "report/report.html").read_text()
+    page = (followed.folder / "report" / "report.html").read_text()
+    assert "Correlation of squared distances between images (pearson); 8 Drawn test images" in page
     tables = followed.folder / "report" / "tables"
     layers = pd.read_csv(tables / "similarity_layers.csv")
     runs = layers[(layers["first"] == "First/0") & (layers["second"] == "Second/0")]

@@ -164,7 +164,8 @@ def _shown(pairs: Sequence[Comparison]) -> Iterator[tuple[Sequence[Comparison], 
     """Yield the pairs of each figure, its measure and its title."""
     for group in main_pairs(pairs):
         for name in group[0].opinions:
-            yield group, name, f"{name.capitalize()}: {MEASURES[name].title}\n{group[0].label}"
+            words = MEASURES[name].title
+            yield group, name, f"{words[0].upper()}{words[1:]} ({name})\n{group[0].label}"
 
 
 PANEL = Panel("opinion", "A second opinion", compute, tables, sentences, figures, section)
