@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import SequentialSampler
 
-from yolo_synth.data.coco import COCO, read_coco, read_with_splits
+from yolo_synth.data.coco import COCO, read_coco
 from yolo_synth.data.dataset import loader
 from yolo_synth.data.table import kept
 
@@ -75,7 +75,7 @@ def test_images_and_boxes_of_all_files_make_one_table(root, caplog):
     assert table.loc[[0, 1], "timeofday"].tolist() == ["night", ""]
     assert set(table["width"]) == {64}
     assert set(table["height"]) == {36}
-    split = read_with_splits(root, labels=LABELS).table.groupby("image")["split"].first()
+    split = COCO(root).read_files(LABELS, None).table.groupby("image")["split"].first()
     assert split.to_dict() == {a: "train", b: "train", val: "valid"}
 
 
@@ -100,7 +100,11 @@ def test_one_file_for_all_and_sizes_from_the_images(root):
     (root / "all.json").write_text(json.dumps(only))
     table = read_coco(root, "all.json", "train2017/town", LABELS)
     assert table[["width", "height"]].to_numpy().tolist() == [[64, 36]]
-    assert set(read_with_splits(root, "all.json", "train2017/town", LABELS).table["split"]) == {""}
+    assert set(
+        COCO(root, annotations="all.json", images="train2017/town")
+        .read_files(LABELS, None)
+        .table["split"]
+    ) == {""}
     data = COCO(root, annotations="all.json", images="train2017/town", labels=LABELS)
     with pytest.raises(ValueError, match="the images here are in none of them; use split_by image"):
         data.names("train")

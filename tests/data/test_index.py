@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from yolo_synth.data import bdd100k, coco, gtav, index, listing, yolo
+from yolo_synth.data import bdd100k, coco, gtav, headers, index, listing, yolo
 from yolo_synth.data.bdd100k import BDD100K, read_bdd100k
 from yolo_synth.data.coco import COCO, read_coco
 from yolo_synth.data.gtav import GTAV, read_gtav
@@ -277,7 +277,7 @@ def test_many_files_are_read_in_several_processes_to_the_same_table(data, monkey
     pool = listing.ProcessPoolExecutor
     monkeypatch.setattr(listing, "ProcessPoolExecutor", lambda n: started.append(n) or pool(n))
     monkeypatch.setattr(listing, "cores", lambda: 2)
-    for module in (bdd100k, gtav, yolo):
+    for module in (headers, gtav, yolo):
         monkeypatch.setattr(module, "MANY", 1)
     pd.testing.assert_frame_equal(read(root), alone)
     assert started or read is read_coco, "a COCO file tells sizes"

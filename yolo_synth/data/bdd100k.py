@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from yolo_synth.data.bdd100k_labels import (
     BDD100K_LABELS,
@@ -28,7 +27,7 @@ from yolo_synth.data.bdd100k_labels import (
     image_frame,
     stem_of,
 )
-from yolo_synth.data.headers import image_size_if_known
+from yolo_synth.data.headers import image_sizes
 from yolo_synth.data.index import Content, indexed
 from yolo_synth.data.listing import (
     DEPTH,
@@ -43,7 +42,7 @@ from yolo_synth.data.listing import (
     seen_in,
 )
 from yolo_synth.data.module import DetectionData
-from yolo_synth.data.table import EDGES, box_table
+from yolo_synth.data.table import box_frame, box_table
 from yolo_synth.data.unused import unused_files
 
 _PARTS: Final = ("train", "val")
@@ -89,24 +88,10 @@ def read_bdd100k(root: str | Path, label_root: str | Path | None = None) -> pd.D
             a category that `bdd100k_labels.BDD100K_LABELS` has not, or if a link leads out of `root`.
     """
     root = Path(root)
-    files = _find(root, root if label_root is None else Path(label_root))
+    files = _find(root, label_root)
     listings = files.images + files.of_parts + files.of_images
     options = {"labels": BDD100K_LABELS}
     return indexed(root, "bdd100k", listings, options, partial(_read, root, files)).table
-
-
-def bdd100k_frames(root: str | Path, label_root: str | Path | None = None) -> dict[str, str]:
-    """Return the image that each frame of the label files is of → file and frame.
-
-    Images are named as in the box table.
-    """
-    root = Path(root)
-    files = _find(root, root if label_root is None else Path(label_root))
-    return {
-        f"{stem}.jpg": place
-        for entries in _read_labels(files)
-        for stem, place in zip(entries.stems, entries.places, strict=True)
-    }
 
 
 class _Files(NamedTuple):
@@ -117,8 +102,9 @@ class _Files(NamedTuple):
     of_images: tuple[Listing, ...]
 
 
-def _find(root: Path, labels: Path) -> _Files:
+def _find(root: Path, label_root: str | Path | None) -> _Files:
     """Find and list the image folders and the label files."""
+    labels = root if label_root is None else Path(label_root)
     folders: list[Path] = []
     of_parts: list[Path] = [labels] if labels.is_file() else []
     of_images: list[Path] = []
@@ -198,10 +184,8 @@ def _read(root: Path, files: _Files) -> Content:
     counts, codes, edges = (np.concatenate(part) for part in zip(*parts, strict=True))
     rows_of_boxes = np.repeat(of_frames, counts)
     there = rows_of_boxes >= 0
-    boxes = pd.DataFrame(edges[there], columns=EDGES)
-    boxes["row"] = rows_of_boxes[there]
-    boxes["category"] = pd.Categorical.from_codes(codes[there], categories=pd.Index(CATEGORIES))
-    boxes["instance"] = -1
+    kinds = pd.Categorical.from_codes(codes[there], categories=pd.Index(CATEGORIES))
+    boxes = box_frame(edges[there], rows_of_boxes[there], kinds)
     summary = (
         f"BDD100K in {root}: {len(images)} images, {len(boxes)} boxes; {(~read).sum()} images have no "
         f"entry in the label files and count as images without objects, {of_frames.count(-1)} entries "
@@ -214,9 +198,7 @@ def _images(folders: Iterable[Listing], root: Path) -> pd.DataFrame:
     """Return one row an image, as `box_table` takes them, in the order of their names."""
     found = sorted((name, folder) for folder, names, *_ in folders for name in names)
     paths = [folder / name for name, folder in found]
-    title = "Reading the sizes of BDD100K's images"
-    jobs = _chunks(paths)
-    sizes = np.concatenate(list(in_parallel(_sizes, jobs, title, many=len(paths) > MANY)))
+    sizes = image_sizes(paths)
     stems = [stem_of(name) for name, _ in found]
     return pd.DataFrame(
         {
@@ -227,14 +209,6 @@ def _images(folders: Iterable[Listing], root: Path) -> pd.DataFrame:
             "group": [stem.split("-")[0] or stem for stem in stems],
         }
     )
-
-
-def _sizes(paths: list[Path]) -> NDArray[np.int32]:
-    return np.array([image_size_if_known(path) for path in paths], np.int32)
-
-
-def _chunks(paths: list[Path]) -> list[list[Path]]:
-    return [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
 
 
 def _name(listing: Listing) -> str:
@@ -250,7 +224,8 @@ def _read_labels(files: _Files) -> Iterator[Entries]:
     for folder, names, *_ in files.of_images:
         paths = [folder / name for name in names]
         title = f"Reading the labels in {folder.name}"
-        yield from in_parallel(_read_image_files, _chunks(paths), title, many=len(paths) > MANY)
+        chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+        yield from in_parallel(_read_image_files, chunks, title, many=len(paths) > MANY)
 
 
 def _read_image_files(files: list[Path]) -> Entries:
@@ -285,10 +260,13 @@ class BDD100K(DetectionData):
 
     def labelled(self) -> Mapping[str, str]:
         """Say which images the label files have a frame of."""
-        return bdd100k_frames(self.root, self.label_root)
+        return {
+            f"{stem}.jpg": place
+            for entries in _read_labels(_find(self.root, self.label_root))
+            for stem, place in zip(entries.stems, entries.places, strict=True)
+        }
 
     def unused(self) -> list[Path]:
         """Return the files in its folders that nothing reads."""
-        root = Path(self.root)
-        files = _find(root, root if self.label_root is None else Path(self.label_root))
+        files = _find(self.root, self.label_root)
         return unused_files([*files.images, *files.of_parts, *files.of_images])

@@ -23,24 +23,20 @@ from yolo_synth.data.coco_json import (
     collect_coco,
     decode_coco,
 )
-from yolo_synth.data.headers import image_size_if_known
+from yolo_synth.data.headers import image_sizes
 from yolo_synth.data.index import Content, indexed
 from yolo_synth.data.listing import (
     IMAGES,
-    MANY,
     Listing,
     check_path,
-    in_parallel,
     list_below,
     list_file,
     paths_below,
 )
-from yolo_synth.data.mapped import Labels, MappedData
+from yolo_synth.data.mapped import Labels, MappedData, mapped_content
 from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.splits import PARTS
-from yolo_synth.data.table import CROWD, box_table
 from yolo_synth.data.unused import unused_files
-from yolo_synth.labels import classes_of, label_map, told
 
 PART: Final = "{part}"
 """Stands for train, val, valid and test in the names of files and folders."""
@@ -72,17 +68,15 @@ def read_coco(
 
     A box marked as a crowd (`iscrowd`) is called `car (crowd)` and not trained on; in evaluation it is set
     aside, as by COCO's own: detections in it are neither right nor wrong. An image without annotations has
-    no box. An image whose file is missing is left out; how many is in the log.
+    no box. An image whose file is missing is left out; how many is in the log. For the images' folder all
+    folders below the root are listed at every start, if `images` names none.
 
     The table comes from the index (see `index`) if nothing has changed since it was last read.
 
     Args:
-        root: Folder of the data set.
-        annotations: JSON file below the root; `{part}` in it stands for train, val, valid and test.
-            None looks for `annotations/instances_{part}.json` and other usual names.
-        images: Folder below the root that the images' `file_name` starts from; it may have `{part}` as
-            well. None looks in the root, `images`, `{part}`, `images/{part}` and the file's own folder;
-            for that all folders below the root are listed at every start.
+        root: As `COCO`.
+        annotations: As `COCO`.
+        images: As `COCO`.
         labels: Category → one of `labels.CLASSES`, or None to leave it out (see `labels.label_map`).
             Without it a set's own categories are its classes (see `labels.classes_of`).
 
@@ -96,59 +90,7 @@ def read_coco(
         ValueError: If a file is malformed, a category is neither a common one nor in `labels`, or a
             link leads out of `root`.
     """
-    return read_with_splits(root, annotations, images, labels).table.drop(columns="split")
-
-
-def read_with_splits(
-    root: str | Path,
-    annotations: str | None = None,
-    images: str | None = None,
-    labels: Mapping[str, str | None] | None = None,
-    classes: Sequence[str] | None = None,
-) -> Content:
-    """Read what `read_coco` does, and in a column `split` which split each image's file is of.
-
-    With one file for all it is "".
-    """
-    root, labels = Path(root), dict(labels or {})
-    files = _find(root, annotations, images)
-    listings = [*(list_file(file, root) for _, file in files.parts), *files.images]
-    options = {"annotations": annotations, "images": images, "labels": labels, "classes": classes}
-    read = partial(_read, root, files, images, labels, classes)
-    return indexed(root, "coco", listings, options, read)
-
-
-def coco_entries(
-    root: str | Path, annotations: str | None = None, images: str | None = None
-) -> dict[str, str]:
-    """Return each image that a JSON file lists, as the box table calls it → file and entry.
-
-    The arguments are those of `read_coco`.
-    """
-    root = Path(root)
-    files = _find(root, annotations, images)
-    there = frozenset(paths_below(root, files.images))
-    found: dict[str, str] = {}
-    for part, file in files.parts:
-        entries = decode_coco(file, CocoImages)[0].images
-        above = _above(root, images, part, entries, file, there)
-        for number, entry in enumerate(entries):
-            if entry is None:
-                continue
-            found[f"{above}{entry.file_name}"] = f"{file} image {number}"
-    return found
-
-
-def unlisted_images(
-    root: str | Path, annotations: str | None = None, images: str | None = None
-) -> list[str]:
-    """Return the images that no JSON file lists, though it lists others of the same folder.
-
-    The arguments are those of `read_coco`. Images are named as in the box table.
-    """
-    root = Path(root)
-    listed = coco_entries(root, annotations, images)
-    return _unlisted(paths_below(root, _find(root, annotations, images).images), listed)
+    return COCO(root, annotations=annotations, images=images, labels=labels).read()
 
 
 def _unlisted(there: Iterable[str], listed: Iterable[str]) -> list[str]:
@@ -174,8 +116,7 @@ def _read(
     root: Path,
     files: _Files,
     images: str | None,
-    labels: dict[str, str | None],
-    classes: Sequence[str] | None,
+    given: tuple[Labels, Sequence[str] | None],
 ) -> Content:
     """Read what was found."""
     there = frozenset(paths_below(root, files.images))
@@ -190,20 +131,20 @@ def _read(
         one.boxes["row"] += start
     entries = _with_sizes(root, pd.concat([one.images for one in found], ignore_index=True))
     boxes = pd.concat([one.boxes for one in found], ignore_index=True)
-    declared = list(dict.fromkeys(name for one in found for name in one.categories))
-    used = [name for name in boxes["category"].unique() if not name.endswith(CROWD)]
-    own = classes_of(declared, labels, classes)
-    common = label_map(labels, declared, used, f"the COCO data in {root}", own)
-    crowds = {f"{name}{CROWD}": common.get(name) for name in declared}
-    table = box_table(entries, boxes, {**common, **crowds})
-    splits = dict(zip(entries["image"], entries["split"], strict=True))
-    table["split"] = table["image"].map(splits).astype("category")
     summary = (
         f"COCO files in {root}: {len(entries)} images, {len(boxes)} boxes; "
         f"{sum(one.absent for one in found)} entries have no image and are left out, "
         f"{len(_unlisted(there, entries['path']))} images in the same folders have no entry"
     )
-    return Content(table, f"{summary}{told(own)}", own)
+    return mapped_content(
+        entries,
+        boxes,
+        dict(zip(entries["image"], entries["split"], strict=True)),
+        list(dict.fromkeys(name for one in found for name in one.categories)),
+        given,
+        f"the COCO data in {root}",
+        summary,
+    )
 
 
 def _listed_twice(files: _Files, found: Sequence[Found]) -> list[str]:
@@ -224,10 +165,8 @@ def _listed_twice(files: _Files, found: Sequence[Found]) -> list[str]:
 def _with_sizes(root: Path, images: pd.DataFrame) -> pd.DataFrame:
     """Fill in the sizes that the files do not tell, from the images."""
     unknown = (images["width"] == 0) | (images["height"] == 0)
-    paths = [root / path for path in images.loc[unknown, "path"]]
-    title = "Reading the sizes of images"
-    sizes = list(in_parallel(image_size_if_known, paths, title, many=len(paths) > MANY))
-    images.loc[unknown, ["width", "height"]] = np.array(sizes, np.int64).reshape(-1, 2)
+    sizes = image_sizes([root / path for path in images.loc[unknown, "path"]])
+    images.loc[unknown, ["width", "height"]] = sizes
     return images
 
 
@@ -315,16 +254,35 @@ class COCO(MappedData):
 
     def read_files(self, labels: Labels, classes: list[str] | None) -> Content:
         """Read the box table, with the split of each image's JSON file."""
-        return read_with_splits(self.root, self.annotations, self.images, labels, classes)
+        root, files = self.root, self._files()
+        listings = [*(list_file(file, root) for _, file in files.parts), *files.images]
+        options = {
+            **{"annotations": self.annotations, "images": self.images},
+            **{"labels": dict(labels), "classes": classes},
+        }
+        read = partial(_read, root, files, self.images, (labels, classes))
+        return indexed(root, "coco", listings, options, read)
 
     def labelled(self) -> Mapping[str, str]:
         """Say which images the JSON files list."""
-        return coco_entries(self.root, self.annotations, self.images)
+        files = self._files()
+        there = frozenset(paths_below(self.root, files.images))
+        found: dict[str, str] = {}
+        for part, file in files.parts:
+            entries = decode_coco(file, CocoImages)[0].images
+            above = _above(self.root, self.images, part, entries, file, there)
+            for number, entry in enumerate(entries):
+                if entry is not None:
+                    found[f"{above}{entry.file_name}"] = f"{file} image {number}"
+        return found
 
     def unlisted(self) -> list[str]:
         """Return the images that no JSON file lists, though it lists others of their folder."""
-        return unlisted_images(self.root, self.annotations, self.images)
+        return _unlisted(paths_below(self.root, self._files().images), self.labelled())
 
     def unused(self) -> list[Path]:
         """Return the files in its folders that nothing reads."""
-        return unused_files(_find(self.root, self.annotations, self.images).images)
+        return unused_files(self._files().images)
+
+    def _files(self) -> _Files:
+        return _find(self.root, self.annotations, self.images)

@@ -20,7 +20,7 @@ import pandas as pd
 from yolo_synth.data.conditions import ATTRIBUTES
 from yolo_synth.data.listing import IMAGES, check_path
 from yolo_synth.data.splits import PARTS
-from yolo_synth.data.table import CROWD, EDGES
+from yolo_synth.data.table import CROWD, box_frame
 
 _MAX_EDGE: Final = 1e9
 _MAX_SIDE: Final = 1 << 20
@@ -189,10 +189,7 @@ def collect_coco(
             of_row.append(row)
             edges.extend((left, top, left + width, top + height))
             kinds.append(names[category] + (CROWD if box.iscrowd else ""))
-    boxes = pd.DataFrame(np.frombuffer(edges).reshape(-1, 4), columns=EDGES)
-    boxes["row"] = np.frombuffer(of_row, np.int64)
-    boxes["category"] = pd.Series(kinds, dtype="str")
-    boxes["instance"] = -1
+    boxes = box_frame(np.frombuffer(edges), np.frombuffer(of_row, np.int64), kinds)
     columns = ["image", "path", "width", "height", *ATTRIBUTES, "split"]
     absent = len(rows) - len(entries)
     table = pd.DataFrame(entries, columns=columns)

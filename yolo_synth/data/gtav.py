@@ -43,7 +43,7 @@ from yolo_synth.data.listing import (
     seen_in,
 )
 from yolo_synth.data.module import DetectionData
-from yolo_synth.data.table import COLUMNS, EDGES, box_table
+from yolo_synth.data.table import COLUMNS, box_frame, box_table
 from yolo_synth.data.unused import unused_files
 
 _IMAGE_PLACES: Final = ("train/img", "img")
@@ -83,19 +83,17 @@ def read_gtav(
             link leads out of `root`.
     """
     root = Path(root)
-    files = _find(root, root if label_root is None else Path(label_root))
+    files = _find(root, label_root)
     options = {"columns": columns, "labels": GTAV_LABELS}
     listings = [*files.images, *files.boxes]
     return indexed(root, "gtav", listings, options, partial(_read, root, files, columns)).table
 
 
-def gtav_box_files(root: str | Path, label_root: str | Path | None = None) -> dict[str, str]:
+def _box_files_of(root: Path, label_root: str | Path | None) -> dict[str, str]:
     """Return the image that each box file is of, as the box table calls it → the file."""
-    root = Path(root)
-    files = _find(root, root if label_root is None else Path(label_root))
     return {
         f"{name[:-4]}.jpg": str(listing.folder / name)
-        for listing in files.boxes
+        for listing in _find(root, label_root).boxes
         for name in listing.names
     }
 
@@ -107,8 +105,9 @@ class _Files(NamedTuple):
     boxes: tuple[Listing, ...]
 
 
-def _find(root: Path, labels: Path) -> _Files:
+def _find(root: Path, label_root: str | Path | None) -> _Files:
     """Find and list the folders of all sequences."""
+    labels = root if label_root is None else Path(label_root)
     where = f"and in folders up to {DEPTH} levels below"
     images = look_for(root, _IMAGE_PLACES, Path.is_dir)
     if not images:
@@ -174,12 +173,9 @@ def _read(root: Path, files: _Files, columns: Columns) -> Content:
     order = find_order(pairs, rows, root) if columns == "auto" else columns
     class_column = order.split(",").index("class")
     check_classes(pairs[:, class_column], class_column, rows, paths)
-    boxes = pd.DataFrame(edges, columns=EDGES)
-    boxes["row"] = rows
-    boxes["category"] = pd.Categorical.from_codes(
-        pairs[:, class_column].astype(np.int8), categories=pd.Index(GTAV_CLASSES)
-    )
-    boxes["instance"] = pairs[:, 1 - class_column]
+    codes = pairs[:, class_column].astype(np.int8)
+    kinds = pd.Categorical.from_codes(codes, categories=pd.Index(GTAV_CLASSES))
+    boxes = box_frame(edges, rows, kinds).assign(instance=pairs[:, 1 - class_column])
     unused = sum(len(listing.names) for listing in files.boxes) - there.sum()
     summary = (
         f"GTAV in {root}: {len(listings)} sequences, {len(images)} images, {len(boxes)} boxes "
@@ -284,16 +280,15 @@ class GTAV(DetectionData):
 
     def labelled(self) -> Mapping[str, str]:
         """Say which frames have a box file."""
-        found = gtav_box_files(self.root, self.label_root)
+        found = _box_files_of(self.root, self.label_root)
         if self.split_by == "part" and self.splits is None:
-            of_val = gtav_box_files(self.root / "val", self._val_labels)
+            of_val = _box_files_of(self.root / "val", self._val_labels)
             found |= {f"val_{name}": file for name, file in of_val.items()}
         return found
 
     def unused(self) -> list[Path]:
         """Return the files in its folders that nothing reads."""
-        root = Path(self.root)
-        files = _find(root, root if self.label_root is None else Path(self.label_root))
+        files = _find(self.root, self.label_root)
         return unused_files([*files.images, *files.boxes])
 
     @property

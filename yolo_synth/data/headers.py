@@ -8,11 +8,16 @@ stored, it stays as it is stored. A size that is neither is refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+
+from yolo_synth.data.listing import MANY, in_parallel
 
 MAX_PIXELS: Final = 2**28
 """An image of more pixels (16,384 x 16,384) is refused by its header, before memory is taken."""
@@ -97,3 +102,10 @@ def image_size_if_known(path: Path) -> tuple[int, int]:
         return image_size(path)
     except ValueError:
         return 0, 0
+
+
+def image_sizes(files: Sequence[Path]) -> NDArray[np.int64]:
+    """Read the sizes of many images as `image_size_if_known` does, [n, 2]; of very many on all cores."""
+    title, many = "Reading the sizes of images", len(files) > MANY
+    sizes = list(in_parallel(image_size_if_known, files, title, many=many, chunk=500))
+    return np.array(sizes, np.int64).reshape(-1, 2)

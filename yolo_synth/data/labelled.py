@@ -16,15 +16,14 @@ from typing import ClassVar, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from yolo_synth.data.headers import image_size_if_known
+from yolo_synth.data.headers import image_sizes
 from yolo_synth.data.index import Content, indexed
-from yolo_synth.data.listing import MANY, Listing, in_parallel, paths_below
-from yolo_synth.data.mapped import Labels, MappedData
+from yolo_synth.data.listing import IMAGES, MANY, Listing, in_parallel, paths_below
+from yolo_synth.data.mapped import Labels, MappedData, mapped_content
 from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.splits import SPLITS, group_split, random_split
-from yolo_synth.data.table import EDGES, box_table
+from yolo_synth.data.table import box_frame
 from yolo_synth.data.unused import unused_files
-from yolo_synth.labels import classes_of, label_map, told
 
 log = logging.getLogger(__name__)
 
@@ -171,19 +170,23 @@ def _read(data: LabelledData, files: Files, given: Labels, classes: list[str] | 
             f"there{sample}; are the images in their place?"
         )
     left_out = len(set(there.values())) - len({record.path for record in found})
-    boxes = _boxes(found)
-    declared = sorted(set(boxes["category"]))
-    own = classes_of(declared, given, classes)
-    common = label_map(given, declared, declared, f"the {data.format} data in {data.root}", own)
-    table = box_table(_images(data.root, found), boxes, common)
-    splits = {record.path: record.split for record in found}
-    table["split"] = table["image"].map(splits).astype("category")
+    flat = [box for record in found for box in record.boxes]
+    rows = np.repeat(np.arange(len(found)), [len(record.boxes) for record in found])
+    boxes = box_frame([box[1:] for box in flat], rows, [box[0] for box in flat])
     summary = (
         f"{data.format} files in {data.root}: {len(found)} images, {len(boxes)} boxes; "
         f"{len(records) - len(found)} records have no image, and {left_out} images no record: both are "
         "left out"
     )
-    return Content(table, f"{summary}{told(own)}", own)
+    return mapped_content(
+        _images(data.root, found),
+        boxes,
+        {record.path: record.split for record in found},
+        sorted(set(boxes["category"])),
+        (given, classes),
+        f"the {data.format} data in {data.root}",
+        summary,
+    )
 
 
 def _read_labels(
@@ -199,25 +202,10 @@ def _read_labels(
     return records, mistakes
 
 
-def _boxes(records: Sequence[Record]) -> pd.DataFrame:
-    rows = np.repeat(np.arange(len(records)), [len(record.boxes) for record in records])
-    flat = [box for record in records for box in record.boxes]
-    boxes = pd.DataFrame(
-        np.array([box[1:] for box in flat], np.float64).reshape(-1, 4), columns=EDGES
-    )
-    boxes["row"] = rows
-    boxes["category"] = pd.Series([box[0] for box in flat], dtype="str")
-    boxes["instance"] = -1
-    return boxes
-
-
 def _images(root: Path, records: Sequence[Record]) -> pd.DataFrame:
     unknown = [number for number, record in enumerate(records) if 0 in record.size]
-    paths = [root / records[number].path for number in unknown]
-    title = "Reading the sizes of images"
     sizes = np.array([record.size for record in records], np.int64).reshape(-1, 2)
-    read = in_parallel(image_size_if_known, paths, title, many=len(paths) > MANY)
-    sizes[unknown] = np.array(list(read), np.int64).reshape(-1, 2)
+    sizes[unknown] = image_sizes([root / records[number].path for number in unknown])
     images = pd.DataFrame({"image": [record.path for record in records]})
     images["path"] = images["image"]
     images[["width", "height"]] = sizes
@@ -235,15 +223,7 @@ def _by_stem(paths: Iterable[str]) -> dict[str, str]:
 def _stem(path: str) -> str:
     folder, _, name = path.rpartition("/")
     stem, _, end = name.rpartition(".")
-    known = stem and f".{end.lower()}" in (
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".webp",
-    )
+    known = stem and f".{end.lower()}" in IMAGES
     return f"{folder}/{stem if known else name}"
 
 

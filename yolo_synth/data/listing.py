@@ -50,6 +50,11 @@ class Listing(NamedTuple):
     states: NDArray[np.int64]
     others: tuple[str, ...] = ()
 
+    def only(self, name: str) -> Listing:
+        """Return it with one of its files alone."""
+        place = self.names.index(name)
+        return self._replace(names=[name], states=self.states[place : place + 1])
+
     def digest(self, root: Path) -> str:
         """Return a number that changes if a file comes, goes, or changes in length or time."""
         below = self.folder.is_relative_to(root)
@@ -256,7 +261,12 @@ def seen_in(root: Path) -> str:
 
 
 def in_parallel(
-    function: Callable[[Job], Result], jobs: Sequence[Job], title: str, *, many: bool
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    title: str,
+    *,
+    many: bool,
+    chunk: int = 1,
 ) -> Iterator[Result]:
     """Call a function for each job, behind a progress bar if it takes longer than a second.
 
@@ -265,6 +275,7 @@ def in_parallel(
         jobs: What it is called with.
         title: What the bar says.
         many: Whether it is worth starting a process for each core.
+        chunk: Jobs that a process gets at a time.
 
     Yields:
         The results, in the order of the jobs.
@@ -277,7 +288,7 @@ def in_parallel(
                 bar.update()
             return
         with ProcessPoolExecutor(cores()) as pool:
-            for result in pool.map(function, jobs):
+            for result in pool.map(function, jobs, chunksize=chunk):
                 yield result
                 bar.update()
 

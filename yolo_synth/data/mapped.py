@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from yolo_synth.data.filters import drop_small
 from yolo_synth.data.index import Content
 from yolo_synth.data.module import DetectionData, SplitBy
 from yolo_synth.data.splits import regroup
-from yolo_synth.labels import CLASSES
+from yolo_synth.data.table import CROWD, box_table
+from yolo_synth.labels import CLASSES, classes_of, label_map, told
 
-Labels = dict[str, str | None]
+Labels = Mapping[str, str | None]
 """A data set's category → one of its classes, or None where it is left out."""
 
 
@@ -99,3 +101,36 @@ class MappedData(DetectionData):
         return drop_small(
             table if self.group is None else regroup(table, self.group), self.min_area
         )
+
+
+def mapped_content(
+    images: pd.DataFrame,
+    boxes: pd.DataFrame,
+    splits: Mapping[str, str],
+    declared: Sequence[str],
+    given: tuple[Labels, Sequence[str] | None],
+    what: str,
+    summary: str,
+) -> Content:
+    """Return the box table of a set that is not known beforehand, with each image's split, and its classes.
+
+    Args:
+        images: As `table.box_table` takes them.
+        boxes: As well; a category that ends in `CROWD` is of regions of many objects.
+        splits: Image → which split it is of, "" where the files do not tell.
+        declared: The set's categories, in its own order.
+        given: The label map and the classes that the user gave.
+        what: What the set is called in messages, as `the COCO data in data/coco`.
+        summary: What the log says of it.
+
+    Raises:
+        ValueError: If a category is none of the classes and not in the label map.
+    """
+    labels, classes = given
+    used = [name for name in boxes["category"].unique() if not name.endswith(CROWD)]
+    own = classes_of(declared, labels, classes)
+    common = label_map(labels, declared, used, what, own)
+    crowds = {f"{name}{CROWD}": common.get(name) for name in declared}
+    table = box_table(images, boxes, {**common, **crowds})
+    table["split"] = table["image"].map(splits).astype("category")
+    return Content(table, f"{summary}{told(own)}", own)

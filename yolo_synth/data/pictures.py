@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from yolo_synth.data.headers import image_size_if_known
+from yolo_synth.data.headers import image_sizes
 from yolo_synth.data.index import Content, indexed
-from yolo_synth.data.listing import IMAGES, MANY, in_parallel, list_below, paths_below
+from yolo_synth.data.listing import IMAGES, list_below, paths_below
 from yolo_synth.data.module import DetectionData
-from yolo_synth.data.table import EDGES, box_table
+from yolo_synth.data.table import box_frame, box_table
 
 
 class Pictures(DetectionData):
@@ -45,12 +45,9 @@ class Pictures(DetectionData):
 
 
 def _read(root: Path, paths: list[str]) -> Content:
-    title = "Reading the sizes of pictures"
-    files = [root / path for path in paths]
-    sizes = list(in_parallel(image_size_if_known, files, title, many=len(files) > MANY))
     images = pd.DataFrame({"image": paths, "path": paths, "group": paths})
-    images[["width", "height"]] = sizes
-    boxes = pd.DataFrame(columns=["row", "instance", "category", *EDGES])
+    images[["width", "height"]] = image_sizes([root / path for path in paths])
+    boxes = box_frame([], [], [])
     return Content(
         box_table(images, boxes, {}), f"Pictures in {root}: {len(paths)}, without labels"
     )

@@ -78,7 +78,7 @@ class Scalabel(LabelledData):
     def find(self) -> Files:
         """Find the JSON files and the images."""
         found = list_below(self.root, self.root, (".json",)) if self.root.is_dir() else ()
-        named = [_only(listing) for listing in found if _DETECTION in listing.names]
+        named = [listing.only(_DETECTION) for listing in found if _DETECTION in listing.names]
         labels = named or list(found)
         if not any(listing.names for listing in labels):
             raise FileNotFoundError(
@@ -104,12 +104,6 @@ class Scalabel(LabelledData):
             _record(frame, size, above, split, f"{root / file} frame {number}")
             for number, frame in enumerate(frames)
         ]
-
-
-def _only(listing: Any) -> Any:  # noqa: ANN401 - a Listing
-    """Return a listing of one file of a folder."""
-    place = listing.names.index(_DETECTION)
-    return listing._replace(names=[_DETECTION], states=listing.states[place : place + 1])
 
 
 def _record(frame: _Frame, size: _Size | None, above: str, split: str, where: str) -> Record:

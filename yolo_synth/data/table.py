@@ -29,11 +29,12 @@ looked at. `kept` gives the boxes that training and evaluation use.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 REASONS: Final = ("", "no box", "label", "degenerate", "area", "hood", "crowd")
 """Values of `dropped`: used, image without box, kind of no class, box that covers nothing of
@@ -66,6 +67,23 @@ EDGES: Final = ["x1", "y1", "x2", "y2"]
 
 MAX_EDGE: Final = 1e9
 """No edge of a box lies so far from its image, in pixels."""
+
+
+def box_frame(
+    edges: ArrayLike, rows: ArrayLike, categories: Sequence[str] | pd.Categorical[Any]
+) -> pd.DataFrame:
+    """Return boxes as `box_table` takes them, without instance numbers.
+
+    Args:
+        edges: x1, y1, x2, y2 of each [n, 4].
+        rows: Position of its image in `images` [n].
+        categories: The data set's name of its kind [n].
+    """
+    boxes = pd.DataFrame(np.asarray(edges).reshape(-1, 4), columns=EDGES)
+    boxes["row"] = np.asarray(rows, np.int64)
+    named = isinstance(categories, pd.Categorical)
+    boxes["category"] = categories if named else pd.Series(categories, dtype="str")
+    return boxes.assign(instance=-1)
 
 
 def box_table(

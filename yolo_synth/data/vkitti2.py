@@ -35,14 +35,11 @@ class VirtualKITTI2(LabelledData):
     def find(self) -> Files:
         """Find the boxes, the tracks and the images of all scenes."""
         found = list_below(self.root, self.root, (_BOXES, _TRACKS)) if self.root.is_dir() else ()
-        boxes = [x for x in found if _BOXES in x.names]
-        if not boxes:
+        labels = [listing.only(_BOXES) for listing in found if _BOXES in listing.names]
+        if not labels:
             raise FileNotFoundError(
                 f"no Virtual KITTI 2 data in {self.root}: looked for SceneXX/VARIANT/{_BOXES} below it"
             )
-        labels = [
-            x._replace(names=[_BOXES], states=x.states[[x.names.index(_BOXES)]]) for x in boxes
-        ]
         return Files(labels, list_below(self.root, self.root, IMAGES), found)
 
     @staticmethod

@@ -26,12 +26,11 @@ from yolo_synth.data.listing import (
     paths_below,
     read_file,
 )
-from yolo_synth.data.mapped import Labels, MappedData
+from yolo_synth.data.mapped import Labels, MappedData, mapped_content
 from yolo_synth.data.mistakes import refuse
-from yolo_synth.data.table import EDGES, box_table
+from yolo_synth.data.table import box_frame
 from yolo_synth.data.unused import unused_files
 from yolo_synth.data.yolo_layout import Layout, find_layout, label_of, pairs
-from yolo_synth.labels import classes_of, label_map, told
 
 log = logging.getLogger(__name__)
 
@@ -67,46 +66,7 @@ def read_yolo(root: str | Path, labels: Mapping[str, str | None] | None = None) 
         ValueError: If files are malformed (says file and line of each mistake), a category is neither
             a common one nor in `labels`, or a link leads out of `root`.
     """
-    return read_with_splits(root, labels).table.drop(columns="split")
-
-
-def read_with_splits(
-    root: str | Path,
-    labels: Mapping[str, str | None] | None = None,
-    classes: Sequence[str] | None = None,
-) -> Content:
-    """Read what `read_yolo` does, and in a column `split` which split each image is of.
-
-    It is "" for an image that `data.yaml` names under two.
-    """
-    root, labels = Path(root), dict(labels or {})
-    layout = find_layout(root)
-    for note in layout.notes:
-        log.warning("%s: %s", root, note)
-    read = partial(_read, root, layout, labels, classes)
-    options = {"labels": labels, "classes": classes}
-    return indexed(root, "yolo", layout.listings, options, read)
-
-
-def yolo_label_files(root: str | Path) -> dict[str, str]:
-    """Return the image that each label file is of, as the box table calls it → the file.
-
-    One that is not there is called `.jpg`.
-    """
-    root = Path(root)
-    found: dict[str, str] = {}
-    strays: dict[str, str] = {}
-    known: set[str] = set()
-    for part in find_layout(root).parts:
-        found |= {image: str(root / file) for image, file in pairs(root, part) if file}
-        known |= {label_of(part, image) for image in paths_below(root, part.images)}
-        for file in paths_below(root, part.labels):
-            image = f"{part.image_folder}{file[len(part.label_folder) : -4]}.jpg"
-            strays[file] = image
-    for file in sorted(strays.keys() - known):
-        if PurePosixPath(file).name not in _NO_LABELS:
-            found[strays[file]] = str(root / file)
-    return found
+    return YOLO(root, labels=labels).read()
 
 
 class _Lines(NamedTuple):
@@ -127,9 +87,7 @@ class _Lines(NamedTuple):
     mistakes: NDArray[np.str_]
 
 
-def _read(
-    root: Path, layout: Layout, labels: dict[str, str | None], classes: Sequence[str] | None
-) -> Content:
+def _read(root: Path, layout: Layout, given: tuple[Labels, Sequence[str] | None]) -> Content:
     """Read what was found."""
     names = layout.names
     files, splits = _files(root, layout)
@@ -147,10 +105,8 @@ def _read(
     rows = np.repeat(np.arange(len(paths)), read.counts)
     centre, side = np.split(read.places, 2, axis=1)
     corners = np.concatenate([centre - side / 2, centre + side / 2], axis=1)
-    boxes = pd.DataFrame(corners * np.tile(read.sizes[rows], 2), columns=EDGES)
-    boxes["row"] = rows
-    boxes["category"] = pd.Series([names[number] for number in read.classes.tolist()], dtype="str")
-    boxes["instance"] = -1
+    kinds = [names[number] for number in read.classes.tolist()]
+    boxes = box_frame(corners * np.tile(read.sizes[rows], 2), rows, kinds)
     has_file = np.array([bool(label) for label in files.values()])
     summary = (
         f"YOLO files in {root}: {len(images)} images, {len(boxes)} boxes; "
@@ -158,12 +114,8 @@ def _read(
         f"file and count as images without objects; {_leavings(root, layout, files, splits)}"
     )
     declared = list(dict.fromkeys(names[number] for number in sorted(names)))
-    used = boxes["category"].unique().tolist()
-    own = classes_of(declared, labels, classes)
-    common = label_map(labels, declared, used, f"the YOLO data in {root}", own)
-    table = box_table(images, boxes, common)
-    table["split"] = table["image"].map(splits).astype("category")
-    return Content(table, f"{summary}{told(own)}", own)
+    what = f"the YOLO data in {root}"
+    return mapped_content(images, boxes, splits, declared, given, what, summary)
 
 
 def _files(root: Path, layout: Layout) -> tuple[dict[str, str], dict[str, str]]:
@@ -261,12 +213,30 @@ class YOLO(MappedData):
     """Serve a data set in YOLO's text format (see `read_yolo` for its files)."""
 
     def read_files(self, labels: Labels, classes: list[str] | None) -> Content:
-        """Read the box table, with the split that `data.yaml` or the folders say."""
-        return read_with_splits(self.root, labels, classes)
+        """Read the box table, with the split that `data.yaml` or the folders say, "" if they say two."""
+        layout = find_layout(self.root)
+        for note in layout.notes:
+            log.warning("%s: %s", self.root, note)
+        read = partial(_read, self.root, layout, (labels, classes))
+        options = {"labels": dict(labels), "classes": classes}
+        return indexed(self.root, "yolo", layout.listings, options, read)
 
     def labelled(self) -> Mapping[str, str]:
-        """Say which images have a label file."""
-        return yolo_label_files(self.root)
+        """Say which images have a label file; one that is not there is called `.jpg`."""
+        found: dict[str, str] = {}
+        strays: dict[str, str] = {}
+        known: set[str] = set()
+        for part in find_layout(self.root).parts:
+            found |= {
+                image: str(self.root / file) for image, file in pairs(self.root, part) if file
+            }
+            known |= {label_of(part, image) for image in paths_below(self.root, part.images)}
+            for file in paths_below(self.root, part.labels):
+                strays[file] = f"{part.image_folder}{file[len(part.label_folder) : -4]}.jpg"
+        for file in sorted(strays.keys() - known):
+            if PurePosixPath(file).name not in _NO_LABELS:
+                found[strays[file]] = str(self.root / file)
+        return found
 
     def unused(self) -> list[Path]:
         """Return the files in its folders that nothing reads."""
