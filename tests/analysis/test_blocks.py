@@ -196,3 +196,65 @@ def test_the_same_module_in_a_wrapper_keeps_its_first_name():
 def test_a_network_without_any_row_of_numbers_is_refused():
     with pytest.raises(ValueError, match="Positive has no module"):
         gram_matrices(Positive(), pictures(2, 16))
+
+
+class Queries(nn.Module):
+    """Chooses the surest cells of a map as queries, as RT-DETR does, and returns all it has."""
+
+    def __init__(self, queries: int = 8) -> None:
+        super().__init__()
+        self.queries = queries
+        self.stem = nn.Conv2d(3, 12, 8, 8)
+        self.score = nn.Linear(12, 1)
+        self.decoder = nn.Linear(12, 5)
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        cells = self.stem(images).flatten(2).mT
+        chosen = self.score(cells)[..., 0].topk(self.queries, dim=1).indices
+        queries = cells.gather(1, chosen[..., None].expand(-1, -1, 12))
+        decoded = self.decoder(queries)
+        stages = torch.stack([decoded, decoded])  # [stages, images, queries, features]
+        return {str(number): stages for number in range(6)}
+
+
+def test_queries_in_an_order_of_scores_are_compared_by_their_means(caplog):
+    torch.manual_seed(5)
+    network, pictures = Queries().eval(), torch.rand(12, 3, 32, 32)
+    chosen = choose_layers(network, pictures).outputs
+    assert {output.name: output.is_set for output in chosen} == {
+        "stem": False,
+        "score": False,
+        "decoder": True,
+    }
+    decoder = gram_matrices(network, pictures)[-1]
+    assert "compared by their means: decoder" in caplog.text
+    kept = []
+    handle = network.decoder.register_forward_hook(lambda _, given, out: kept.append(out))
+    with torch.no_grad():
+        network(pictures)
+    handle.remove()
+    rows = kept[0].double().mean(1)
+    torch.testing.assert_close(decoder, rows @ rows.T, rtol=1e-5, atol=1e-7)
+
+
+def test_the_same_queries_in_another_order_are_the_same_layer():
+    torch.manual_seed(5)
+    network, pictures = Queries(16).eval(), torch.rand(6, 3, 32, 32)  # all of 4 x 4 cells
+    before = gram_matrices(network, pictures)[-1]
+    network.score.weight.data.neg_()
+    torch.testing.assert_close(gram_matrices(network, pictures)[-1], before, rtol=1e-5, atol=1e-7)
+
+
+def test_two_stages_are_not_two_images():
+    torch.manual_seed(5)
+    network = nn.Sequential(nn.Conv2d(3, 4, 8, 8), Stacked())
+    chosen = choose_layers(network, torch.rand(6, 3, 32, 32))
+    assert [output.name for output in chosen.outputs] == ["0"]
+    assert [left.name for left in chosen.left_out] == ["1"]
+
+
+class Stacked(nn.Module):
+    """Returns its input twice, in front of the images' axis."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x, x])

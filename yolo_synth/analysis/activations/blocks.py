@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from yolo_synth.analysis.activations.breadth_first import Batch
 from yolo_synth.analysis.activations.hooks import Output
 from yolo_synth.analysis.activations.inputs import check_images, evaluating, example_of
-from yolo_synth.analysis.activations.recording import Recorded, problem, record
+from yolo_synth.analysis.activations.recording import Recorded, record
 
 LayerChoice = str | type[nn.Module]
 """A module's name, a pattern with `*`, `?` or `[...]` for several, or a class of modules."""
@@ -120,11 +120,12 @@ def choose(
             i,
             tuple(tensor.shape[1:]),
             len(tensors),
+            modules[name].sets[i],
         )
         for name in sorted(names, key=lambda name: modules[name].order)
         if (tensors := modules[name].tensors)
-        for i, tensor in enumerate(tensors)
-        if problem(tensor, count) is None
+        for i, (tensor, why) in enumerate(zip(tensors, modules[name].problems(count), strict=True))
+        if why is None
     ]
     if not outputs:
         raise ValueError(
@@ -134,7 +135,14 @@ def choose(
 
 
 def say_left_out(network: nn.Module, chosen: Choice) -> None:
-    """Log what is left out of a network, once."""
+    """Log what is left out of a network, and what is compared by its queries' means, once."""
+    if sets := [output.name for output in chosen.outputs if output.is_set]:
+        line = (
+            f"{type(network).__name__}: queries whose order follows from their scores are compared by "
+            f"their means: {', '.join(sets[:SAID_AT_ONCE])}"
+            + (f" and {len(sets) - SAID_AT_ONCE} more" if len(sets) > SAID_AT_ONCE else "")
+        )
+        _say(network, line)
     if not chosen.left_out:
         return
     some = [
@@ -143,7 +151,10 @@ def say_left_out(network: nn.Module, chosen: Choice) -> None:
     ]
     more = len(chosen.left_out) - len(some)
     said = "; ".join(some) + (f"; and {more} more, which choose_layers lists" if more else "")
-    line = f"{type(network).__name__}: not compared: {said}"
+    _say(network, f"{type(network).__name__}: not compared: {said}")
+
+
+def _say(network: nn.Module, line: str) -> None:
     if line not in _said.setdefault(network, set()):
         _said[network].add(line)
         _log.warning(line)
@@ -216,7 +227,9 @@ def _blocks(modules: dict[str, Recorded], images: int) -> tuple[list[str], list[
             module = modules[name]
             reason = module.reason(images)
             inside = any(modules[child].leaves for child in module.children)
-            if not reason:
+            if inside and module.is_all:
+                found += opened(module.children)
+            elif not reason:
                 found.append(name)
             elif inside:
                 found += opened(module.children)

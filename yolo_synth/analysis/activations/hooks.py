@@ -25,6 +25,8 @@ class Output(NamedTuple):
         place: Which of the tensors that the module returns in a forward pass.
         shape: For one image.
         of: How many tensors the module returns in a forward pass; some may be no layers.
+        is_set: Whether it is queries in an order that follows from their scores. Its features are then
+            the queries' means, which do not depend on that order.
     """
 
     name: str
@@ -32,11 +34,17 @@ class Output(NamedTuple):
     place: int
     shape: tuple[int, ...]
     of: int
+    is_set: bool = False
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Shape of what is compared of one image."""
+        return self.shape[1:] if self.is_set else self.shape
 
     @property
     def features(self) -> int:
-        """Numbers in one image's output."""
-        return prod(self.shape)
+        """Numbers of one image that are compared."""
+        return prod(self.kept)
 
 
 class Part(NamedTuple):
@@ -119,7 +127,8 @@ def catch(
             _check(output, tensor, batch.stop - batch.start)
             if output in targets:
                 part, rows = targets[output]
-                values = reduce(tensor) if reduce else tensor
+                values = tensor.mean(1) if output.is_set else tensor
+                values = reduce(values) if reduce else values
                 rows[batch] = values.flatten(1)[:, part.features]
                 missing.remove(output)
 

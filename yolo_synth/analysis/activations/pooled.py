@@ -85,7 +85,7 @@ def pooled_gram_matrices(
     with evaluating(network):
         chosen = choose(network, batches[0].rows()[:2], layers)
         say_left_out(network, chosen)
-        sizes = [pool(torch.empty(1, *out.shape, device="meta")).shape[1] for out in chosen.outputs]
+        sizes = [pool(torch.empty(1, *out.kept, device="meta")).shape[1] for out in chosen.outputs]
         parts = [Part(layer, slice(0, size)) for layer, size in enumerate(sizes)]
         inputs = (batch.rows() for batch in batches)
         pooled = catch(network, inputs, chosen.outputs, parts, len(images), torch.float32, pool)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from yolo_synth.analysis.activations.hooks import hooked
+
+_SORTING: Final = (
+    torch.ops.aten.topk.default,
+    torch.ops.aten.sort.default,
+    torch.ops.aten.sort.stable,
+)
+"""What brings things into an order that follows from their values."""
+
+
+MOST_AT_ONCE: Final = 5
+"""Tensors that a block returns at once: a pyramid's maps."""
 
 
 @dataclass
@@ -22,6 +37,9 @@ class Recorded:
         tensors: What it returned, without values.
         order: When it returned first.
         leaves: How many of the modules in it that have none inside can be compared.
+        sets: Which of the tensors are sets of queries, [images, queries, features]: there are as many
+            as the network chose or sorted by their scores before.
+        by_image: Which of the tensors had a row more when there was an image more.
     """
 
     module: nn.Module
@@ -31,10 +49,17 @@ class Recorded:
     tensors: list[Tensor] | None = None
     order: int = 0
     leaves: int = 0
+    sets: list[bool] = field(default_factory=list)
+    by_image: list[bool] = field(default_factory=list)
 
     def problems(self, images: int) -> list[str | None]:
         """Return for each tensor why it is no layer, or None if it is one."""
-        return [problem(tensor, images) for tensor in self.tensors or ()]
+        pairs = zip_longest(self.tensors or (), self.by_image[: len(self.tensors or ())])
+        return [
+            problem(tensor, images)
+            or (None if follows else f"has no row of numbers for each of {images} images")
+            for tensor, follows in pairs
+        ]
 
     def reason(self, images: int) -> str | None:
         """Return why the module as a whole is no layer, or None if it is one."""
@@ -49,8 +74,14 @@ class Recorded:
     def shape(self, images: int) -> tuple[int, ...] | None:
         """Return the shape of the first tensor that is no layer, or else of the first, if any."""
         tensors = self.tensors or []
-        odd = [tensor for tensor in tensors if problem(tensor, images)]
+        whys = self.problems(images)
+        odd = [tensor for tensor, why in zip(tensors, whys, strict=True) if why]
         return tuple((odd or tensors)[0].shape) if tensors else None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it hands out so much at once that it is rather the whole network than a block."""
+        return self.calls > 0 and len(self.tensors or ()) > MOST_AT_ONCE * self.calls
 
     @property
     def is_ambiguous(self) -> bool:
@@ -59,7 +90,11 @@ class Recorded:
 
 
 def record(network: nn.Module, images: Tensor) -> dict[str, Recorded]:
-    """Run a network with a hook on every module, by whose first names they are returned."""
+    """Run a network with a hook on every module, by whose first names they are returned.
+
+    It runs a second time with one image more: what has two rows for two images may be two of something
+    else.
+    """
     modules = {
         name: Recorded(
             module, [f"{name}.{child}".lstrip(".") for child, _ in module.named_children()], []
@@ -81,14 +116,51 @@ def record(network: nn.Module, images: Tensor) -> dict[str, Recorded]:
         module.order = module.order or order
         module.calls += 1
         module.tensors = [*(module.tensors or ()), *(tensor.to("meta") for tensor in tensors)]
+        module.sets += [t.dim() == 3 and t.shape[1] in sorting.lengths for t in tensors]
 
-    with hooked(network, set(modules), note), torch.inference_mode():
+    sorting = _Sorting(len(images))
+    with hooked(network, set(modules), note), torch.inference_mode(), sorting:
         network(images)
+    more = torch.cat([images, images[:1]])
+
+    def note_rows(name: str, tensors: list[Tensor]) -> None:
+        modules[name].by_image += [tensor.shape[:1] == (len(more),) for tensor in tensors]
+
+    with hooked(network, set(modules), note_rows), torch.inference_mode():
+        network(more)
     for module in reversed(modules.values()):  # children stand behind what they are in
         leaves = sum(modules[child].leaves for child in module.children)
         is_layer = None in module.problems(len(images)) and not module.is_ambiguous
         module.leaves = leaves or int(is_layer)
     return modules
+
+
+class _Sorting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's are untyped
+    """Notes how many things of each image a network has chosen or sorted by their values so far."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.images = images
+        self.lengths: set[int] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave the compiler alone, which takes seconds to import and is not used here."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the operation returns
+        found = func(*args, **(kwargs or {}))
+        if func in _SORTING:
+            places = found[-1] if isinstance(found, tuple) else found
+            if places.dim() == 2 and len(places) == self.images:
+                self.lengths.add(places.shape[1])
+        return found
 
 
 def problem(tensor: Tensor, images: int) -> str | None:
