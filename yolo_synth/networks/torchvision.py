@@ -49,6 +49,11 @@ class _AsTheyCome(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvisio
         return image, target
 
 
+def take_as_they_come(model: nn.Module, mean: Sequence[float], deviation: Sequence[float]) -> None:
+    """Let one of torchvision's detectors take images in the size that they come in."""
+    model.transform = _AsTheyCome(0, 0, mean, deviation, size_divisible=1)
+
+
 def _in_float32(module: nn.Module, given: object, returned: Any) -> Any:  # noqa: ANN401
     """Return maps and predictions in float32, as a hook: anchors and boxes follow their type.
 
@@ -92,7 +97,7 @@ class TorchvisionDetector(Network):
         for part in ("backbone", "head", "rpn.head"):
             if part in parts:
                 parts[part].register_forward_hook(_in_float32)
-        model.transform = _AsTheyCome(0, 0, _MEAN, _DEVIATION, size_divisible=1)
+        take_as_they_come(model, _MEAN, _DEVIATION)
 
     @property
     def backbone(self) -> list[str]:
