@@ -24,7 +24,7 @@ MAY_KNOW = {
     "files": set(),
     "escaping": {"pandas"},
     "claims": set(),
-    "networks": {"boxes", "torch", "torchvision", "safetensors"},
+    "networks": {"labels", "boxes", "torch", "torchvision", "safetensors"},
     "matching": set(),
     "average_precision": {"labels", "boxes", "matching", "torch", "torchmetrics"},
     "difference": {"labels", "matching", "data", "pandas", "scipy", "PIL", "msgspec", "jinja2"},
@@ -42,7 +42,16 @@ MAY_KNOW = {
     "runs": {"labels", "data", "detector", "networks", "torch"},
     "probe": {"analysis", "data", "devices", "files", "networks", "runs", "torch", "tqdm"},
     "comparison": {"analysis", "files", "probe", "torch", "pandas"},
-    "comparison_files": {"analysis", "comparison", "files", "probe", "pandas", "matplotlib"},
+    "crossing": {"analysis", "comparison", "probe", "torch", "pandas"},
+    "comparison_files": {
+        "analysis",
+        "comparison",
+        "crossing",
+        "files",
+        "probe",
+        "pandas",
+        "matplotlib",
+    },
     "evaluation": {
         *(
             "labels",
@@ -68,12 +77,12 @@ MAY_KNOW = {
     },
     "report": {
         *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
-        *("comparison_files", "difference", "evaluation", "files", "devices"),
+        *("comparison_files", "crossing", "difference", "evaluation", "files", "devices"),
         *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
     "commands": {
         *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "probe"),
-        *("comparison", "comparison_files", "files"),
+        *("comparison", "comparison_files", "crossing", "files"),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
         *("callbacks", "claims", "jsonargparse", "difference"),
     },

@@ -24,7 +24,7 @@ from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.analysis.similarity.opinions import opinion, rank_agreements
 from yolo_synth.analysis.similarity.permutation import PermutationTest, permutation_test
 from yolo_synth.analysis.similarity.series import LayerSeries, Values
-from yolo_synth.probe import Grams, Label, Subject, probe_label
+from yolo_synth.probe import Grams, Label, Shown, Subject, probe_label
 
 Matrix = npt.NDArray[np.float64]
 
@@ -203,8 +203,8 @@ def unpack_agreement(arrays: Mapping[str, Any]) -> dict[str, tuple[float, float,
 
 
 def compare(
-    first: Subject,
-    second: Subject,
+    first: Shown,
+    second: Shown,
     grams: Grams,
     starts: tuple[Subject, Subject] | None = None,
     *,
@@ -279,11 +279,16 @@ def _image_influence(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> Matr
     return np.asarray(added[:, member] / member.bincount().numpy()[member])
 
 
-def _check_alike(first: Subject, second: Subject) -> None:
-    a, b = first.network.description, second.network.description
-    if a != b:
+def are_alike(first: Shown, second: Shown) -> bool:
+    """Tell whether layer i of one network can be held against layer i of the other."""
+    return first.structure == second.structure
+
+
+def _check_alike(first: Shown, second: Shown) -> None:
+    if not are_alike(first, second):
         raise ValueError(
-            f"{first.label} is {a} and {second.label} {b}: runs of one architecture can be compared"
+            f"{first.label} has {len(first.structure)} layers and {second.label} other "
+            f"{len(second.structure)}: compare them by crossing.cross"
         )
 
 
@@ -364,7 +369,7 @@ def _matches(
         yield name, LayerSeries(match.double().where(match >= 0, torch.nan).numpy(), p=p.numpy())
 
 
-def _rounding(first: Subject, second: Subject, grams: Grams) -> tuple[float, float]:
+def _rounding(first: Shown, second: Shown, grams: Grams) -> tuple[float, float]:
     """Return the mean and the largest error of CKA, biased and debiased, on a few of the images."""
     images = grams.probe.images[:ROUNDING_IMAGES]
     networks = [grams.network(subject) for subject in (first, second)]

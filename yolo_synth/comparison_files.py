@@ -16,13 +16,24 @@ from yolo_synth.analysis.figures.similarity import similarity_curves, similarity
 from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.analysis.similarity.series import LayerSeries, part_means
 from yolo_synth.comparison import BIASED, DEBIASED, FORMAT, Comparison
+from yolo_synth.crossing import Crossing
 from yolo_synth.escaping import csv_text
 from yolo_synth.files import Kept, file_name, write_whole
 from yolo_synth.probe import Label, Probe
 
 
-def summary(result: Comparison) -> str:
-    """Return the means over all layers, backbone and head in words, debiased first."""
+def summary(result: Comparison | Crossing) -> str:
+    """Return the means over all layers, backbone and head in words, debiased first.
+
+    Of two architectures those of each layer's most similar one of the other.
+    """
+    if isinstance(result, Crossing):
+        pairs = zip(result.matches, (result.structure, result.other), strict=True)
+        means = [_means(found.series, structure) for found, structure in pairs]
+        return (
+            f"mean {DEBIASED} of each layer of {result.first} with its most similar one of "
+            f"{result.second} {means[0]}; the other way {means[1]}"
+        )
     lines = {
         f"mean {DEBIASED}": result.debiased_series,
         "given the common start": result.series.get("partial"),
@@ -134,3 +145,29 @@ def write_comparison(result: Comparison, probe: Probe, folder: Path) -> None:
 def folder_name(other: Label, probe: Probe) -> str:
     """Name the folder of a comparison with another network: `U-Synthetic-0_Real-test_32`."""
     return file_name(f"{other}_{probe.domain}-{probe.split}_{probe.size}")
+
+
+def write_crossing(result: Crossing, probe: Probe, folder: Path) -> None:
+    """Write `similarity.npz`, a table of each network's layers and both heat maps; the npz comes last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in zip(("first", "second"), result.layers(), strict=True):
+        write_whole(folder / f"layers_{name}.csv", csv_text(table, index=False))
+    for name, measure in (("debiased", DEBIASED), ("biased", BIASED)):
+        figure = crossing_heatmap(result, f"{result.name}\n{result.label}", measure)
+        draw = partial(figure.savefig, format="png", dpi=150)
+        write_whole(folder / f"heatmap_{name}.png", draw)
+    arrays = result.pack() | {"image_names": probe.names}
+    Kept(folder / "similarity.npz", probe.digest, FORMAT).write(arrays)
+
+
+def crossing_heatmap(result: Crossing, title: str, measure: str) -> Figure:
+    """Draw one of the matrices, which is as wide and as high as the networks are deep."""
+    return similarity_heatmap(
+        result.biased if measure == BIASED else result.debiased,
+        result.structure,
+        result.other,
+        names=(result.first.name, result.second.name),
+        title=title,
+        measure=measure,
+        ribbon=True,
+    )

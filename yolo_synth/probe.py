@@ -6,24 +6,31 @@ The callback that compares after training, `yolo-synth compare` and `yolo-synth 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from yolo_synth.analysis.activations.blocks import LayerChoice
 from yolo_synth.analysis.activations.gram_files import fingerprint, load_grams
+from yolo_synth.analysis.activations.pooled import pooled_gram_matrices
 from yolo_synth.analysis.activations.run import Precision, gram_matrices
-from yolo_synth.analysis.activations.structure import Structure, structure_of
+from yolo_synth.analysis.activations.structure import (
+    Structure,
+    structure_of,
+    structure_of_layers,
+)
 from yolo_synth.analysis.similarity.centring import FEWEST_GROUPS, count_groups
 from yolo_synth.data.module import DetectionData
 from yolo_synth.devices import fastest
 from yolo_synth.files import digest, file_name
 from yolo_synth.networks.contract import Network
+from yolo_synth.networks.references import Reference
 from yolo_synth.runs import BEST, INITIAL, Run
 
 logger = logging.getLogger(__name__)
@@ -103,6 +110,23 @@ def take_probe(data: DetectionData, domain: str, images: int, size: int, split: 
     return Probe(batch, names, domain, data.groups(names), split)
 
 
+def joined(probes: Sequence[Probe]) -> Probe:
+    """Return the images of several sets as one, each group named by its set too."""
+    if len(probes) == 1:
+        return probes[0]
+    return Probe(
+        torch.cat([probe.images for probe in probes]),
+        [name for probe in probes for name in probe.names],
+        " and ".join(probe.domain for probe in probes),
+        [
+            f"{probe.domain} {group}"
+            for probe in probes
+            for group in probe.independent_groups or probe.names
+        ],
+        probes[0].split,
+    )
+
+
 class Label(NamedTuple):
     """What a network is called, and how it came about.
 
@@ -113,6 +137,7 @@ class Label(NamedTuple):
         domain: What it was trained on, as `Real`.
         is_initial: Whether it is what the training started from.
         architecture: Class of the network, if that is no YOLOv3.
+        is_run: Whether it is of a run; else `model` is all of its name.
     """
 
     model: str
@@ -121,11 +146,12 @@ class Label(NamedTuple):
     domain: str
     is_initial: bool = False
     architecture: str = ""
+    is_run: bool = True
 
     @property
     def run(self) -> str:
         """Name of the run, as `U-Real/0`."""
-        return f"{self.model}/{self.seed}"
+        return f"{self.model}/{self.seed}" if self.is_run else self.model
 
     @property
     def name(self) -> str:
@@ -137,7 +163,77 @@ class Label(NamedTuple):
         return self.name
 
 
-class Subject:
+class Shown:
+    """A network that is shown images.
+
+    Attributes:
+        label: What it is called.
+        network: Itself, where it was last run.
+        layers: Which of its layers are compared; None as `gram_matrices` chooses.
+        pooled: Whether by pooled features.
+    """
+
+    label: Label
+    layers: str | Sequence[LayerChoice] | None = None
+    pooled: bool = False
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network, where it was last run."""
+        raise NotImplementedError
+
+    @cached_property
+    def weights(self) -> str:
+        """A digest of the network's state."""
+        return fingerprint(self.network, torch.empty(0), "float32", ())["weights"]
+
+    @property
+    def structure(self) -> Structure:
+        """The network's layers."""
+        raise NotImplementedError
+
+    def images(self, probe: Probe) -> Tensor:
+        """Return a probe's images as this network takes them."""
+        return probe.images
+
+    def kept(self, what: str, probe: Probe) -> Path | None:
+        """Return where something is kept that follows from these weights and a probe's images."""
+        return None
+
+
+class Guest(Shown):
+    """A network of anybody's, for one set of images that were brought to the form that it wants."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        images: Tensor,
+        layers: str | Sequence[LayerChoice] | None = None,
+        pooled: bool = False,
+    ) -> None:
+        """Take the network and the images [n, 3, S, S] that it is shown, whatever the probe's size."""
+        self.label = Label(reference.name, 0, "none", "", is_run=False)
+        self.reference = reference
+        self.layers = layers
+        self.pooled = pooled
+        self.taken = images
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network, where it was last run."""
+        return self.reference.network
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The network's layers, read off its module tree."""
+        return structure_of_layers(self.network, self.taken, self.layers)
+
+    def images(self, probe: Probe) -> Tensor:
+        """Return the images that were taken."""
+        return self.taken
+
+
+class Subject(Shown):
     """One set of weights: the best ones of a run, or those that it started from; read once."""
 
     def __init__(self, run: Run, checkpoint: str = BEST) -> None:
@@ -152,11 +248,6 @@ class Subject:
     def network(self) -> Network:
         """The network, where it was last run."""
         return self.run.network(self.checkpoint)
-
-    @cached_property
-    def weights(self) -> str:
-        """A digest of the network's state."""
-        return fingerprint(self.network, torch.empty(0), "float32", ())["weights"]
 
     @property
     def structure(self) -> Structure:
@@ -218,18 +309,26 @@ class Grams:
         self.device = device
         self._held: dict[str, Tensor] = {}
 
-    def __call__(self, subject: Subject) -> Tensor:
+    def __call__(self, subject: Shown) -> Tensor:
         """Return [layers, n, n]; subjects with the same weights share theirs."""
         if subject.weights not in self._held:
             self._held[subject.weights] = self._read(subject)
         return self._held[subject.weights]
 
-    def network(self, subject: Subject) -> Network:
+    def part(self, probe: Probe, images: slice) -> Grams:
+        """Return those of some of the images, of the networks that have been shown all."""
+        part = Grams(probe, self.precision, self.memory, self.device)
+        part._held = {key: grams[:, images, images] for key, grams in self._held.items()}
+        return part
+
+    def network(self, subject: Shown) -> nn.Module:
         """Return a subject's network where it is to be run."""
         return subject.network.to(self.device or fastest())
 
-    def _read(self, subject: Subject) -> Tensor:
+    def _read(self, subject: Shown) -> Tensor:
         folder = subject.kept("grams", self.probe)
+        if folder is None:
+            return self._compute(subject, None)
         if self.precision != "float32":
             folder = folder.with_name(f"{folder.name}_{self.precision}")
         try:
@@ -237,16 +336,20 @@ class Grams:
         except FileNotFoundError:
             return self._compute(subject, folder)
 
-    def _compute(self, subject: Subject, folder: Path) -> Tensor:
-        task = f"{subject.run.name}{' initial' * subject.label.is_initial}, {self.probe.label}"
+    def _compute(self, subject: Shown, folder: Path | None) -> Tensor:
+        network, images = self.network(subject), subject.images(self.probe)
+        if subject.pooled:
+            return pooled_gram_matrices(network, images, layers=subject.layers)
+        task = f"{subject.label.run}{' initial' * subject.label.is_initial}, {self.probe.label}"
         with tqdm(total=1.0, desc=task, leave=False, bar_format=_BAR) as bar:
 
             def show(share: float) -> None:
                 bar.update(share - bar.n)
 
             return gram_matrices(
-                self.network(subject),
-                self.probe.images,
+                network,
+                images,
+                layers=subject.layers,
                 memory=self.memory,
                 precision=self.precision,
                 folder=folder,

@@ -32,7 +32,7 @@ def follow_the_data(config: Namespace, verb: str) -> None:
     model = config.model
     if verb == "predict" and model.classes:
         return
-    with _silent():  # the data are read again, and say so then
+    with silent():  # the data are read again, and say so then
         classes = data_module(config.data.as_dict(), trust=True).classes
     own = model.classes is not None
     _say_what_weights_meant(model.weights, classes)
@@ -78,7 +78,7 @@ def _say_what_weights_meant(weights: str | None, classes: Sequence[str]) -> None
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Leave out what reading data says, but for mistakes."""
     log = logging.getLogger("yolo_synth.data")
     before = log.level

@@ -1,81 +1,274 @@
-"""Compare: the similarity of any two run folders."""
+"""Compare: the similarity of any two networks, on any images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
 
 from yolo_synth.analysis.activations.run import Precision
-from yolo_synth.analysis.similarity.opinions import chosen
-from yolo_synth.comparison import FEWEST_IMAGES, compare
-from yolo_synth.comparison_files import folder_name, summary, write_comparison
-from yolo_synth.data.source import data_module, read_data
+from yolo_synth.analysis.similarity import opinions
+from yolo_synth.boxes import Resize
+from yolo_synth.commands.classes import silent
+from yolo_synth.commands.networks import as_reference, data_sets, read_network
+from yolo_synth.comparison import FEWEST_IMAGES, Comparison, are_alike, compare
+from yolo_synth.comparison_files import folder_name, summary, write_comparison, write_crossing
+from yolo_synth.crossing import Crossing, cross
+from yolo_synth.data.source import Config, data_module
 from yolo_synth.escaping import say
 from yolo_synth.networks.contract import check_side
-from yolo_synth.probe import Grams, Probe, Subject, both_starts, start_of, take_probe
-from yolo_synth.runs import Run, domain_name, read_run
+from yolo_synth.networks.references import Reference
+from yolo_synth.probe import (
+    Grams,
+    Guest,
+    Probe,
+    Shown,
+    Subject,
+    both_starts,
+    joined,
+    start_of,
+    take_probe,
+)
+from yolo_synth.report.two import Two, write_two
+from yolo_synth.runs import Run, domain_name
+
+IMAGES: Final = 200
+"""Images of a set, where nothing is said; or all, of a smaller one."""
+
+RUN_SIDE: Final = 32
+"""Side of the images for two runs, the paper's, where nothing is said."""
+
+SIDE: Final = 160
+"""And for other networks."""
 
 
-def compare_runs(
-    run_a: str,
-    run_b: str,
-    images: int = 200,
-    size: int = 32,
+def compare_networks(
+    a: str,
+    b: str,
+    data: str | tuple[str, ...] = (),
+    images: int | None = None,
+    size: int | None = None,
     split: str = "test",
-    data: str | None = None,
     out: str | None = None,
+    layers: str | tuple[str | int, ...] = (),
+    pooled: bool = False,
     precision: Precision = "float32",
     memory: float | None = None,
     measures: str = "",
     *,
     trust: bool = False,
 ) -> None:
-    """Write how similar all layers of two runs are, and how sure that is.
+    """Write how similar all layers of two networks are, on any images, and how sure that is.
 
     Linear CKA of all pairs of layers, debiased and, as in the paper, biased; intervals over images and
     what permuted images reach; of runs that started from the same weights, the CKA with those regressed
-    out; and, where asked for, other measures with interval and chance. Figures, a table and the matrices.
-    Gram matrices are kept in the run folders, and a computation that was cut off goes on.
+    out; and, where asked for, other measures with interval and chance. With several sets of images
+    every figure is of each set, and inside each network it is told how far the sets lie apart, beside
+    the halves of one set. Written as a page, compare.html, figures, tables and the matrices. Gram matrices
+    of two runs are kept in the run folders, and a computation that was cut off goes on.
 
     Args:
-        run_a: Run folder; rows of the matrices.
-        run_b: Run folder; columns of the matrices.
-        images: How many images of the split to show to both.
-        size: Side of the network input, in pixels, such as both take (YOLOv3: a multiple of 32).
+        a: A network, the rows of the matrices: a run folder, torchvision:NAME[:FILE], timm:NAME[:FILE], a
+            folder of transformers, Ultralytics' FILE.pt, FILE.pt2, Darknet's FILE.weights or
+            FILE.py:FUNCTION.
+        b: Another one, the columns.
+        data: Folder of pictures, which need no labels, or data file, as experiments/data/bdd100k.yaml;
+            or several, as [real/, synthetic/]; by default the data of the run that A or B is.
+        images: How many images of each set to show to both; by default 200, or all of a smaller set.
+        size: Side of the network input, in pixels; by default 32 for two runs and 160 else. It is
+            rounded to what a network takes; one that takes a single size gets that.
         split: train, valid or test.
-        data: File that names the images' data set, as experiments/data/bdd100k.yaml; by default the
-            data of RUN_A.
-        out: Folder to write to; by default RUN_A/similarity/RUN_B_images.
-        precision: float32, or bfloat16, which takes half the time where the processor has it; its
-            error is measured and printed.
+        out: Folder to write to; by default A/similarity/B_images for two runs, and else ./compare.
+        layers: What is compared: leaves, a module's name or a pattern, as backbone.*, or several, as
+            [stem, backbone.*]; by default what a network names, or about 30 blocks found in it.
+        pooled: Whether to keep each channel's means over 4 x 4 cells alone: one pass over any number of
+            images.
+        precision: float32, or, for two runs, bfloat16, which takes half the time where the processor
+            has it; its error is measured and printed.
         memory: GiB that the layers' outputs take at most; by default 2, or on a CUDA device most of
             what is free. More images than fit go block by block, which takes longer.
-        measures: Further measures, separated by commas: angle (Procrustes), neighbours, procrustes,
-            euclidean, rsa, rbf, cca, svcca, pwcca.
-        trust: Whether classes from elsewhere that run folders and DATA name are imported and run.
+        measures: Further measures of corresponding layers, separated by commas: angle (Procrustes),
+            neighbours, procrustes, euclidean, rsa, rbf, cca, svcca, pwcca.
+        trust: Whether what runs as a program on loading, and classes from elsewhere that run folders and
+            DATA name, may run.
     """
-    if images < FEWEST_IMAGES:
+    if images is not None and images < FEWEST_IMAGES:
         raise ValueError(f"--images is at least {FEWEST_IMAGES}, not {images}")
+    if size is not None and size < 1:
+        raise ValueError(f"--size is a side in pixels, not {size}")
     if memory is not None and memory <= 0:
         raise ValueError(f"--memory is a number of GiB, not {memory}")
-    asked = chosen(measures)
-    first, second = (Subject(read_run(folder, trust)) for folder in (run_a, run_b))
+    asked = opinions.chosen(measures)
+    networks = [read_network(text, trust) for text in (a, b)]
+    sets = _Sets(_named(networks, data, split), images, split, trust)
+    plain = not layers and not pooled
+    if plain and all(isinstance(network, Run) for network in networks):
+        pair, probes = _runs(networks, sets, size or RUN_SIDE)
+    elif precision != "float32":
+        raise ValueError(f"--precision {precision} is for two runs, compared by all their layers")
+    else:
+        wanted = layers if isinstance(layers, str) else [str(name) for name in layers]
+        pair, probes = _guests(networks, sets, size or SIDE, wanted or None, pooled)
+    _refuse_shared(probes)
+    whole = Grams(joined(probes), precision, None if memory is None else int(memory * 2**30))
+    two = _compared(pair, probes, whole, asked)
+    folder = Path(out) if out else _default_folder(pair, probes)
+    for result, probe in zip(two.results, probes, strict=True):
+        place = folder / probe.domain if len(probes) > 1 else folder
+        if isinstance(result, Comparison):
+            write_comparison(result, probe, place)
+        else:
+            write_crossing(result, probe, place)
+        say(f"{result.name}: {result.label}: {summary(result)}")
+    write_two(two, folder)
+    say(*two.sentences(), f"see {folder / 'compare.html'}")
+
+
+def _named(
+    networks: Sequence[Run | Reference], data: str | Sequence[str], split: str
+) -> dict[str, Config]:
+    """Return the sets of images by the name of their domain; without any, that of the first run."""
+    runs = [network for network in networks if isinstance(network, Run)]
+    if not data and not runs:
+        raise ValueError("compare needs --data: a folder of pictures, or a data file")
+    configs = data_sets(data) if data else [runs[0].config["data"]]
+    sets = {domain_name(config, split): config for config in configs}
+    if len(sets) < len(configs):
+        raise ValueError(
+            f"--data: {len(configs)} sets have {len(sets)} names ({', '.join(sets)}): give each a "
+            "folder name, or a domain: in init_args, of its own"
+        )
+    return sets
+
+
+Pair = tuple[Shown, Shown]
+
+
+class _Sets:
+    """The sets of images, at the sides and in the forms that networks take."""
+
+    def __init__(
+        self, sets: dict[str, Config], images: int | None, split: str, trust: bool
+    ) -> None:
+        self._sets = sets
+        self._images = images
+        self._split = split
+        self._trust = trust
+        self._probes: dict[tuple[int, Resize | None], list[Probe]] = {}
+
+    def probes(self, side: int, resize: Resize | None = None) -> list[Probe]:
+        """Return a probe of each set; `resize` overrules what the sets say. Only the first time is told."""
+        key = side, resize
+        if key not in self._probes:
+            with silent() if self._probes else nullcontext():
+                self._probes[key] = [self._probe(*key, *one) for one in self._sets.items()]
+        return self._probes[key]
+
+    def _probe(self, side: int, resize: Resize | None, name: str, data: Config) -> Probe:
+        module = data_module(data, trust=self._trust, **({"resize": resize} if resize else {}))
+        module.prepare_data()
+        there = len(module.names(self._split))
+        if there < FEWEST_IMAGES:
+            raise ValueError(
+                f"{name}: {there} {self._split} images, and {FEWEST_IMAGES} are needed: add some"
+            )
+        count = min(IMAGES, there) if self._images is None else self._images
+        return take_probe(module, name, count, side, self._split)
+
+
+def _runs(networks: Sequence[Run | Reference], sets: _Sets, size: int) -> tuple[Pair, list[Probe]]:
+    first, second = (Subject(network) for network in networks if isinstance(network, Run))
     for subject in (first, second):
         check_side(subject.network, size, "--size")
-    probe = probe_images(first.run, images, size, split, data)
-    starts = {subject.label.name: start_of(subject.run) for subject in (first, second)}
-    grams = Grams(probe, precision, None if memory is None else int(memory * 2**30))
-    both = both_starts(first, second, starts)
-    result = compare(first, second, grams, both, measures=asked, single_images=True)
-    folder = (
-        Path(out) if out else first.run.folder / "similarity" / folder_name(second.label, probe)
-    )
-    write_comparison(result, probe, folder)
-    say(f"{result.name}: {summary(result)}; see {folder}")
+    return (first, second), sets.probes(size)
 
 
-def probe_images(run: Run, images: int, size: int, split: str, data: str | None) -> Probe:
-    """Return images of a run's own data set, or of the one that a file names."""
-    config = run.config["data"] if data is None else read_data(data)
-    module = data_module(config, trust=run.trust)
-    module.prepare_data()
-    return take_probe(module, domain_name(config, split), images, size, split)
+def _guests(
+    networks: Sequence[Run | Reference],
+    sets: _Sets,
+    size: int,
+    layers: str | Sequence[str] | None,
+    pooled: bool,
+) -> tuple[Pair, list[Probe]]:
+    """Bring the images to the form that each network takes, and say where that is another than asked."""
+    shown: list[Guest] = []
+    first: list[Probe] = []
+    for reference in map(as_reference, networks):
+        side = reference.preprocessing.side(size)
+        if side != size:
+            say(f"{reference.name}: shown at {side}x{side}, which it takes, not at {size}x{size}")
+        probes = sets.probes(side, reference.preprocessing.resize)
+        _try(reference, probes[0].images[:2])
+        shown.append(Guest(reference, joined(probes).images, layers, pooled))
+        first = first or probes
+    return (shown[0], shown[1]), first
+
+
+def _try(reference: Reference, images: Tensor) -> None:
+    """Run a network on two images, so that what is wrong with it is told in a line.
+
+    Raises:
+        ValueError: If it cannot run on them.
+    """
+    try:
+        with torch.inference_mode():
+            reference.network(images.float() / 255)
+    except Exception as error:  # whatever a stranger's network raises
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        side = images.shape[-1]
+        raise ValueError(
+            f"{reference.name} does not run on images [2, 3, {side}, {side}] ({said[:200]}): give "
+            "another --size, or a network that takes such"
+        ) from error
+
+
+def _refuse_shared(probes: Sequence[Probe]) -> None:
+    """Refuse sets that have a picture in common: they would lie too near to each other."""
+    seen: dict[bytes, tuple[int, str]] = {}
+    for number, probe in enumerate(probes):
+        for image, name in zip(probe.images, probe.names, strict=True):
+            where, other = seen.setdefault(image.numpy().tobytes(), (number, name))
+            if where != number:
+                raise ValueError(
+                    f"{probes[where].domain} and {probe.domain} share a picture ({other}, {name}): take "
+                    "it out of one of them"
+                )
+
+
+def _compared(pair: Pair, probes: Sequence[Probe], whole: Grams, measures: Sequence[str]) -> Two:
+    """Compare on each set, and the sets inside each network."""
+    first, second = pair
+    alike = are_alike(first, second)
+    if measures and not alike:
+        raise ValueError(
+            f"--measures are of corresponding layers, and {first.label} and {second.label} have none: "
+            "leave them out"
+        )
+    starts = None
+    if isinstance(first, Subject) and isinstance(second, Subject):
+        known = {subject.label.name: start_of(subject.run) for subject in (first, second)}
+        starts = both_starts(first, second, known)
+    for shown in (first, second, *(starts or ())):
+        whole(shown)
+    results: list[Comparison | Crossing] = []
+    at = 0
+    for probe in probes:
+        part = whole.part(probe, slice(at, at + len(probe.images))) if len(probes) > 1 else whole
+        at += len(probe.images)
+        results.append(
+            compare(first, second, part, starts, measures=measures, single_images=True)
+            if alike
+            else cross(first, second, part)
+        )
+    return Two((first, second), results, list(probes), whole)
+
+
+def _default_folder(pair: Pair, probes: Sequence[Probe]) -> Path:
+    first, second = pair
+    if isinstance(first, Subject) and len(probes) == 1:
+        return first.run.folder / "similarity" / folder_name(second.label, probes[0])
+    return Path("compare")

@@ -127,6 +127,8 @@ def _load(place: Path, root: Path, made_from: Mapping[str, str]) -> Content | No
         if record["made_from"] != made_from:
             return None
         table = file.read().to_pandas()
+        if table["category"].isna().all():  # Parquet keeps no type of what is missing throughout
+            table["category"] = table["category"].astype("category")
         classes = tuple(map(str, record["classes"]))
         _check(table, root, len(classes))
         return Content(table, str(record["summary"]), classes)

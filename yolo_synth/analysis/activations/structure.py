@@ -11,8 +11,15 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from yolo_synth.analysis.activations.blocks import choose, named_blocks
+from yolo_synth.analysis.activations.blocks import (
+    LayerChoice,
+    choose,
+    choose_layers,
+    named_blocks,
+)
+from yolo_synth.analysis.activations.hooks import Output
 from yolo_synth.analysis.activations.inputs import evaluating
+from yolo_synth.analysis.activations.layers import is_planned
 
 IMAGE: Final = -1
 """The source index that stands for the network's input."""
@@ -82,8 +89,8 @@ class Structure:
 
     @property
     def parts(self) -> dict[str, range]:
-        """Return the layers of backbone and head."""
-        return {"backbone": self.backbone, "head": self.head}
+        """Return the layers of backbone and head; nothing if it has no parts."""
+        return {"backbone": self.backbone, "head": self.head} if self.head else {}
 
     @property
     def regions(self) -> tuple[range, ...]:
@@ -166,6 +173,29 @@ def structure_of(
     return Structure(tuple(kinds), sources, strides, backbone_end)
 
 
+def structure_of_layers(
+    network: nn.Module, images: Tensor, layers: str | Sequence[LayerChoice] | None = None
+) -> Structure:
+    """Read the structure of what `gram_matrices` compares of any network, from its module tree.
+
+    How its blocks are joined is not known, so they stand in a row, in the order in which they run,
+    unless the network says its layers and sources. The head begins with the first block after those
+    whose path has a `backbone` in it; without such it has none.
+
+    The arguments and errors are as in `each_layer`; images are square, and two of them are used.
+    """
+    if layers is None and is_planned(network):
+        return structure_of(network)
+    outputs = choose_layers(network, images, layers).outputs
+    said = getattr(network, "backbone", None)
+    names = said if isinstance(said, list) else [o.module for o in outputs if _is_backbone(o)]
+    return _in_a_row(network, outputs, images.shape[-1], _after(outputs, names))
+
+
+def _is_backbone(output: Output) -> bool:
+    return "backbone" in output.module.split(".")
+
+
 def _structure_of_blocks(
     network: nn.Module, blocks: list[str], backbone_end: int | None, image_size: int
 ) -> Structure:
@@ -174,15 +204,27 @@ def _structure_of_blocks(
     black = torch.zeros(2, 3, image_size, image_size, dtype=weight.dtype, device=weight.device)
     with evaluating(network), torch.inference_mode():
         outputs = choose(network, black, blocks).outputs
+    if backbone_end is None:
+        inside = set(getattr(network, "backbone", ()))
+        head = [layer for layer, output in enumerate(outputs) if output.module not in inside]
+        backbone_end = head[0] if head else len(outputs)
+    return _in_a_row(network, outputs, image_size, backbone_end)
+
+
+def _after(outputs: Sequence[Output], names: Sequence[str]) -> int:
+    """Return the first layer after the last one of some modules; all of them if that is none."""
+    inside = [layer for layer, output in enumerate(outputs) if output.module in set(names)]
+    return inside[-1] + 1 if inside else len(outputs)
+
+
+def _in_a_row(
+    network: nn.Module, outputs: Sequence[Output], image_size: int, backbone_end: int
+) -> Structure:
     strides: list[int] = []
     for output in outputs:
         is_map = len(output.shape) == 3
         before = strides[-1] if strides else 1
         strides.append(max(1, round(image_size / output.shape[1])) if is_map else before)
-    if backbone_end is None:
-        inside = set(getattr(network, "backbone", ()))
-        head = [layer for layer, output in enumerate(outputs) if output.module not in inside]
-        backbone_end = head[0] if head else len(outputs)
     modules = [network.get_submodule(output.module) for output in outputs]
     return Structure(
         tuple(type(module).__name__.lower() for module in modules),

@@ -193,11 +193,10 @@ def draw_scales(
 
 def draw_parts(axes: Axes, structure: Structure, *, y: float, size: float) -> None:
     """Name backbone and head on lines that span them at height `y`."""
-    for name, part in (("backbone", structure.backbone), ("head", structure.head)):
-        if part:
-            _span(axes, part, y, color=INK, linewidth=size / 4)
-            text = f"{name}, layers {part.start}\N{EN DASH}{part.stop - 1}"
-            _write(axes, (_middle(part), y), text, size)
+    for name, part in structure.parts.items():
+        _span(axes, part, y, color=INK, linewidth=size / 4)
+        text = f"{name}, layers {part.start}\N{EN DASH}{part.stop - 1}"
+        _write(axes, (_middle(part), y), text, size)
 
 
 def _middle(layers: range) -> float:

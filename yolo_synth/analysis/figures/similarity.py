@@ -60,6 +60,7 @@ def similarity_curves(
     measure: str = "CKA",
     highest: float = 1.0,
     distance: bool = False,
+    chance: str = "images permuted",
 ) -> Figure:
     """Draw the similarity of corresponding layers, a curve per pair of networks.
 
@@ -77,6 +78,7 @@ def similarity_curves(
         measure: The y axis's name.
         highest: The y axis's upper end.
         distance: Whether low values mean alike: chance is then from its 5 % point upwards.
+        chance: What the grey area is.
 
     Returns:
         A figure of a journal page's width.
@@ -88,7 +90,7 @@ def similarity_curves(
     common = panels.shared_references(tracks.values(), structure, distance)
     legend = [
         *legend_rows(panels.curve_entries(tracks), _PANEL),
-        *legend_rows(panels.reference_entries([*tracks.values(), common]), _PANEL),
+        *legend_rows(panels.reference_entries([*tracks.values(), common], chance), _PANEL),
         *legend_rows(panels.mark_entries(structure), _PANEL),
     ]
     heading = Title(title, _PANEL)

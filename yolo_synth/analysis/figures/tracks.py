@@ -165,7 +165,9 @@ def curve_entries(names: Iterable[str]) -> list[Entry]:
     ]
 
 
-def reference_entries(tracks: Iterable[LayerSeries]) -> list[Entry]:
+def reference_entries(
+    tracks: Iterable[LayerSeries], chance: str = "images permuted"
+) -> list[Entry]:
     """Return a legend's entries for bands, null, ceiling and undefined values, as far as there are any."""
     entries: list[Entry] = []
     tracks = list(tracks)
@@ -174,7 +176,7 @@ def reference_entries(tracks: Iterable[LayerSeries]) -> list[Entry]:
         entries.append(band)
     if any(track.null is not None for track in tracks):
         null = Patch(facecolor=_NULL_COLOUR, edgecolor=FAINT, linewidth=0.7)
-        null.set_label("images permuted")
+        null.set_label(chance)
         entries.append(null)
     if any(track.ceiling is not None for track in tracks):
         entries.append(Line2D([], [], **_CEILING, linewidth=0.8, label="two seeds of one model"))

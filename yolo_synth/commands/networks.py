@@ -1,0 +1,67 @@
+"""What a verb's arguments name: networks of any kind, and sets of images of any kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from yolo_synth.data.source import Config, data_module, read_data
+from yolo_synth.escaping import say
+from yolo_synth.networks.references import Preprocessing, Reference, read_reference
+from yolo_synth.runs import CONFIG, Run, read_run
+
+
+def read_network(text: str, trust: bool = False) -> Run | Reference:
+    """Return the run or other network that a text names; of the other its preprocessing is printed.
+
+    Raises:
+        FileNotFoundError: If it names none.
+        ValueError: If it cannot be loaded, or would run a program without `trust`.
+    """
+    if (Path(text) / CONFIG).is_file():
+        return read_run(text, trust)
+    found = read_reference(text, trust=trust)
+    say(f"{found.name}: {found.preprocessing}")
+    return found
+
+
+def as_reference(network: Run | Reference) -> Reference:
+    """Return a run's best network as any other is."""
+    if isinstance(network, Reference):
+        return network
+    model = network.network()
+    preprocessing = Preprocessing(network.image_size, multiple=model.multiple)
+    return Reference(network.name, model, preprocessing, network.classes, model.detect)
+
+
+def data_sets(texts: str | Sequence[str]) -> list[Config]:
+    """Return the data configurations that data files, or folders of pictures, stand for.
+
+    A folder's domain is its name, or more of its path where two are called alike.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If a file names no data set.
+    """
+    given = [texts] if isinstance(texts, str) else list(texts)
+    folders = [text for text in given if Path(text).is_dir()]
+    names = [Path(text).resolve().name for text in folders]
+    return [
+        _pictures(text, alike=names.count(Path(text).resolve().name) > 1)
+        if text in folders
+        else read_data(text)
+        for text in given
+    ]
+
+
+def _pictures(text: str, alike: bool) -> Config:
+    path = Path(text).resolve()
+    name = "-".join(path.parts[-2:]) if alike else path.name
+    domain = re.sub(r"[^\w+.-]+", "-", name).lstrip("+.-") or "Pictures"
+    config = {
+        "class_path": "yolo_synth.Pictures",
+        "init_args": {"root": str(path), "domain": domain},
+    }
+    data_module(config)  # says what is wrong with it now, before anything is computed
+    return config
