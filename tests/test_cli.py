@@ -206,7 +206,7 @@ def test_a_truncated_image_is_left_out_if_asked_for_unless_there_are_too_many(
         (["conquer"], "conquer"),
         (["data", "conquer"], "conquer"),
         (["report", "somewhere", "--images=many"], "images"),
-        (["compare", "a"], "run_b"),
+        (["compare", "a"], "compare.b"),
     ],
 )
 def test_a_wrong_option_is_answered_in_one_line(arguments, named, capsys):

@@ -34,11 +34,13 @@ class Verb(NamedTuple):
         place: Its module in this package, and its name there.
         summary: The first paragraph of its docstring, for the list of verbs.
         optional: The parameter that is given by its place and may be left out, if there is one.
+        several: The parameter that is given by its place, once or more often, if there is one.
     """
 
     place: str
     summary: str
     optional: str = ""
+    several: str = ""
 
     def load(self) -> Callable[..., int | None]:
         """Import the function; what it returns is the exit code of what it found, None is 0."""
@@ -56,16 +58,18 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
     ),
     "sweep": Verb("commands.sweep:sweep", "train all runs of a W&B sweep file on this machine"),
     "evaluate": Verb(
-        "evaluation:evaluate",
-        "measure every finished run on every domain's test images and print the paper's Table 2",
+        "commands.evaluate:evaluate",
+        "measure every finished run, or networks of any kind, on test images and print a table of "
+        "mAP",
+        several="networks",
     ),
     "report": Verb(
         "report.report:report",
         "write the paper's tables and figures for a folder of runs, and what the paper lacks",
     ),
     "compare": Verb(
-        "commands.compare:compare_runs",
-        "write how similar all layers of two runs are, and how sure that is",
+        "commands.compare:compare_networks",
+        "write how similar all layers of two networks are, on any images, and how sure that is",
     ),
     "diff": Verb(
         "commands.diff:diff",
@@ -137,12 +141,16 @@ def _add_verb(subcommands: Any, name: str, verb: Verb, named: str) -> None:  # n
     if name == named:
         function = verb.load()
         parser.description = " ".join((function.__doc__ or "").split("Args:")[0].split())
-        parser.add_function_arguments(function, as_positional=True, skip={verb.optional})
+        parser.add_function_arguments(
+            function, as_positional=True, skip={verb.optional, verb.several}
+        )
         if verb.optional:
             default = signature(function).parameters[verb.optional].default
             parser.add_argument(
                 verb.optional, nargs="?", default=default, help=f"{default} if left out"
             )
+        if verb.several:
+            parser.add_argument(verb.several, nargs="+", type=str, help="one or more")
         for action in parser._actions:
             if action.default is False:  # `--dropped` alone is `--dropped true`
                 action.nargs, action.const = "?", True

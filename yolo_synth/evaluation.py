@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, cast
 
@@ -27,6 +27,7 @@ from yolo_synth.difference.scores import FEWEST_GROUPS, leavings
 from yolo_synth.escaping import csv_text, say
 from yolo_synth.files import Kept, digest, write_whole
 from yolo_synth.labels import CLASSES
+from yolo_synth.networks.references import Reference
 from yolo_synth.runs import BEST, METRICS, Run, read_run, run_folders, test_domains
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ FORMAT: Final = 2
 
 _LARGEST: Final = 1e12
 """No step, loss or score is as large."""
+
+_NAMED: Final = 10
+"""Classes that a message names."""
 
 _OF_TRAINING: Final = ("lr", "schedule", "compiled", "backbone", "weights")
 """Options of the model that a measurement does not depend on, once there are weights."""
@@ -257,7 +261,6 @@ def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> Scores:
     return Scores(dict(kept["scores"]), list(kept.get("without", ())))
 
 
-@torch.inference_mode()
 def test_scores(run: Run, module: DetectionData) -> Scores:
     """Measure mAP of a run's best weights on the test images of a data module that is set up.
 
@@ -266,22 +269,54 @@ def test_scores(run: Run, module: DetectionData) -> Scores:
     Raises:
         ValueError: If they have none in common.
     """
-    classes = tuple(name for name in run.classes if name in module.classes)
+    network, model = run.network(), run.config["model"]
+    reference = Reference(run.name, network, classes=run.classes, detect=network.detect)
+    return reference_scores(reference, module, model["confidence"], model["iou"])
+
+
+@torch.inference_mode()
+def reference_scores(
+    reference: Reference,
+    module: DetectionData,
+    confidence: float,
+    iou: float,
+    names: Mapping[str, str] | None = None,
+) -> Scores:
+    """Measure mAP of any network on the test images of a data module that is set up.
+
+    Classes are matched by name, whatever the case; those that only one side has do not count, and that is
+    said.
+
+    Args:
+        reference: The network.
+        module: The images.
+        confidence: As in `Network.detect`.
+        iou: As in `Network.detect`.
+        names: What the data call classes of the network; several may be called alike.
+
+    Raises:
+        ValueError: If they have none in common, or how the network finds objects is not known.
+    """
+    spelled = {name.casefold(): name for name in module.classes}
+    called = [(names or {}).get(name, name) for name in reference.classes]
+    own = [spelled.get(name.casefold(), name) for name in called]
+    classes = tuple(name for name in dict.fromkeys(own) if name in module.classes)
+    if reference.detect is None:
+        raise ValueError(f"{reference.name}: how it finds objects is not known: compare takes it")
     if not classes:
         raise ValueError(
-            f"{module.title} images have the classes {', '.join(module.classes)}, and {run.name} knows "
-            f"{', '.join(run.classes)}: say by labels in the data file which is which"
+            f"{module.title} images have the classes {_few(module.classes)}, and {reference.name} knows "
+            f"{_few(reference.classes) or 'none by name'}: say by labels in the data file which is which"
         )
-    _say_what_differs(run, module)
+    _say_what_differs(reference.name, own, module)
     device = fastest()
-    network = run.network().to(memory_format=torch.channels_last).to(device)
-    model = run.config["model"]
+    reference.network.to(memory_format=torch.channels_last).to(device)
     metric = AveragePrecision(classes)
     objects: list[NDArray[np.int64]] = []
     for images, targets in module.test_dataloader():
-        found = network.detect(images.to(device).float() / 255, model["confidence"], model["iou"])
+        found = reference.detect(images.to(device).float() / 255, confidence, iou)
         truth = [_of_classes(one, module.classes, classes) for one in targets]
-        metric.update([_of_classes(one, run.classes, classes) for one in found], truth)
+        metric.update([_of_classes(one, own, classes) for one in found], truth)
         objects += [
             np.bincount(one["labels"].cpu().numpy(), minlength=len(classes)) for one in truth
         ]
@@ -330,19 +365,26 @@ def _without_blocks(
     return means
 
 
-def _say_what_differs(run: Run, module: DetectionData) -> None:
-    unknown = [name for name in module.classes if name not in run.classes]
-    absent = [name for name in run.classes if name not in module.classes]
+def _say_what_differs(name: str, own: Sequence[str], module: DetectionData) -> None:
+    unknown = [one for one in module.classes if one not in own]
+    absent = [one for one in own if one not in module.classes]
     if unknown:
         log.warning(
             "%s does not know %s of the %s images: they do not count",
-            *(run.name, ", ".join(unknown), module.title),
+            *(name, _few(unknown), module.title),
         )
     if absent:
         log.warning(
             "%s images have no %s, which %s knows: what it finds of them does not count",
-            *(module.title, ", ".join(absent), run.name),
+            *(module.title, _few(absent), name),
         )
+
+
+def _few(names: Sequence[str]) -> str:
+    """Name classes, of many the first ones."""
+    names = list(dict.fromkeys(names))
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _of_classes(image: Boxes, names: Sequence[str], classes: Sequence[str]) -> Boxes:

@@ -1,0 +1,113 @@
+"""Evaluate: mAP of runs, and of networks of any other kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from yolo_synth import evaluation
+from yolo_synth.commands.classes import silent
+from yolo_synth.commands.networks import read_network
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.source import Config, data_module
+from yolo_synth.escaping import csv_text, say
+from yolo_synth.files import write_whole
+from yolo_synth.networks.references import Reference
+from yolo_synth.runs import CONFIG, Run, run_folders
+
+CONFIDENCE: Final = 0.001
+"""Least score of a box that counts, of networks that do not say one."""
+
+IOU: Final = 0.6
+"""Overlap above which the lower score of a class is dropped, of the same."""
+
+SIDE: Final = 416
+"""Side of the images where neither network nor data say one."""
+
+TABLE: Final = "evaluation.csv"
+
+
+def evaluate(
+    networks: Sequence[str],
+    batch_size: int = 16,
+    data: str | tuple[str, ...] = (),
+    size: int | None = None,
+    names: dict[str, str] | None = None,
+    out: str | None = None,
+    *,
+    trust: bool = False,
+) -> None:
+    """Measure every finished run, or networks of any kind, on test images and print a table of mAP.
+
+    Of a folder of run folders it is the paper's Table 2: every run on the test images of the domains that
+    the runs were trained on; a mixture has those of its parts. A result is kept in the run folder, under
+    test/, and not computed again. The table and the training curves are written beside the runs.
+
+    Of other networks it is mAP@0.5, mAP over IoU 0.5 to 0.95 and mAP@0.5 of each class on DATA, whose
+    classes are matched by name; which could not be is said.
+
+    Args:
+        networks: A folder of run folders; or networks: run folders, torchvision:NAME:FILE, folders of
+            transformers, Ultralytics' FILE.pt, Darknet's FILE.weights or FILE.py:FUNCTION.
+        batch_size: Images per batch.
+        data: File that names further test images, as experiments/data/bdd100k_night.yaml, or several,
+            as [FILE, FILE].
+        size: Side of the input of other networks, in pixels; by default what each was made for.
+        names: What the data call classes of other networks, as {bicycle: cycle, motorcycle: cycle}.
+        out: Folder to write the table of other networks to, as evaluation.csv.
+        trust: Whether what runs as a program on loading, and classes from elsewhere that run folders and
+            files name, may run.
+    """
+    if len(networks) == 1 and _holds_runs(networks[0]):
+        evaluation.evaluate(networks[0], batch_size, data, trust=trust)
+        return
+    if size is not None and size < 1:
+        raise ValueError(f"--size is a side in pixels, not {size}")
+    read = [read_network(text, trust) for text in networks]
+    domains = evaluation.domain_data([one for one in read if isinstance(one, Run)], data)
+    if not domains:
+        raise ValueError("evaluate needs --data: a data file that names test images")
+    rows = []
+    for number, network in enumerate(read):
+        for domain, config in domains.items():
+            with silent() if number else nullcontext():  # what the data hold was said
+                module = _test_images(network, config, batch_size, size, trust)
+            found = (
+                evaluation.test_scores(network, module)
+                if isinstance(network, Run)
+                else evaluation.reference_scores(network, module, CONFIDENCE, IOU, names)
+            )
+            rows.append({"network": network.name, "domain": domain, **found.scores})
+    table = pd.DataFrame(rows).set_index(["network", "domain"])
+    say(table.to_string(float_format="{:.3f}".format, na_rep="-"))
+    if out is not None:
+        write_whole(Path(out) / TABLE, csv_text(table))
+
+
+def _holds_runs(text: str) -> bool:
+    """Tell whether a folder is one of run folders, or is to be told that it is none."""
+    folder = Path(text)
+    return (folder / CONFIG).is_file() or bool(
+        folder.is_dir() and (run_folders(folder) or not (folder / "config.json").is_file())
+    )
+
+
+def _test_images(
+    network: Run | Reference, data: Config, batch_size: int, size: int | None, trust: bool
+) -> DetectionData:
+    """Return the data module at the side and in the form that a network was made for, set up."""
+    changes: dict[str, Any] = {"batch_size": batch_size}
+    if isinstance(network, Run):
+        changes["image_size"] = network.image_size
+    else:
+        wants = network.preprocessing
+        own = wants.size or int((data.get("init_args") or {}).get("image_size", SIDE))
+        changes |= {"image_size": wants.side(size or own), "resize": wants.resize}
+    module = data_module(data, trust=trust, **changes)
+    module.prepare_data()
+    module.setup("test")
+    return module
