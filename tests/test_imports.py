@@ -52,19 +52,13 @@ MAY_KNOW = {
         "pandas",
         "matplotlib",
     },
+    "scoring": {
+        *("boxes", "average_precision", "data", "devices", "difference", "networks"),
+        *("torch", "torchmetrics"),
+    },
     "evaluation": {
-        *(
-            "labels",
-            "boxes",
-            "analysis",
-            "average_precision",
-            "data",
-            "devices",
-            "difference",
-            "networks",
-            "runs",
-        ),
-        *("torch", "torchmetrics", "pandas", "tqdm"),
+        *("labels", "analysis", "data", "networks", "runs", "scoring"),
+        *("torch", "pandas", "tqdm"),
     },
     "survey": {
         *("labels", "boxes", "networks", "data", "analysis", "runs"),
@@ -82,7 +76,7 @@ MAY_KNOW = {
     },
     "commands": {
         *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "probe"),
-        *("comparison", "comparison_files", "crossing", "files"),
+        *("comparison", "comparison_files", "crossing", "files", "scoring"),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
         *("callbacks", "claims", "jsonargparse", "difference"),
     },

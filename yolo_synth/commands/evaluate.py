@@ -18,6 +18,7 @@ from yolo_synth.escaping import csv_text, say
 from yolo_synth.files import write_whole
 from yolo_synth.networks.references import Reference
 from yolo_synth.runs import CONFIG, Run, run_folders
+from yolo_synth.scoring import reference_scores
 
 CONFIDENCE: Final = 0.001
 """Least score of a box that counts, of networks that do not say one."""
@@ -79,7 +80,7 @@ def evaluate(
             found = (
                 evaluation.test_scores(network, module)
                 if isinstance(network, Run)
-                else evaluation.reference_scores(network, module, CONFIDENCE, IOU, names)
+                else reference_scores(network, module, CONFIDENCE, IOU, names)
             )
             rows.append({"network": network.name, "domain": domain, **found.scores})
     table = pd.DataFrame(rows).set_index(["network", "domain"])

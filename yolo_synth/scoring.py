@@ -1,0 +1,165 @@
+"""What any network finds in test images, as mAP of the classes that both know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
+
+from yolo_synth.average_precision import AveragePrecision
+from yolo_synth.boxes import Detection, Target
+from yolo_synth.data.module import DetectionData
+from yolo_synth.devices import fastest
+from yolo_synth.difference.precision import Ranking
+from yolo_synth.difference.scores import FEWEST_GROUPS, leavings
+from yolo_synth.networks.references import Reference
+
+log = logging.getLogger(__name__)
+
+Boxes = TypeVar("Boxes", Detection, Target)
+
+_NAMED: Final = 10
+"""Classes that a message names."""
+
+
+class Scores(NamedTuple):
+    """What was measured of a run.
+
+    Attributes:
+        scores: As `AveragePrecision.compute` names them.
+        without: The area under the curves at IoU 0.5, mean over the classes, without one block of
+            images after the other; empty where nobody knows.
+    """
+
+    scores: dict[str, float]
+    without: list[float]
+
+
+@torch.inference_mode()
+def reference_scores(
+    reference: Reference,
+    module: DetectionData,
+    confidence: float,
+    iou: float,
+    names: Mapping[str, str] | None = None,
+) -> Scores:
+    """Measure mAP of any network on the test images of a data module that is set up.
+
+    Classes are matched by name, whatever the case; those that only one side has do not count, and that is
+    said.
+
+    Args:
+        reference: The network.
+        module: The images.
+        confidence: As in `Network.detect`.
+        iou: As in `Network.detect`.
+        names: What the data call classes of the network; several may be called alike.
+
+    Raises:
+        ValueError: If they have none in common, or how the network finds objects is not known.
+    """
+    spelled = {name.casefold(): name for name in module.classes}
+    called = [(names or {}).get(name, name) for name in reference.classes]
+    own = [spelled.get(name.casefold(), name) for name in called]
+    classes = tuple(name for name in dict.fromkeys(own) if name in module.classes)
+    if reference.detect is None:
+        raise ValueError(f"{reference.name}: how it finds objects is not known: compare takes it")
+    if not classes:
+        raise ValueError(
+            f"{module.title} images have the classes {_few(module.classes)}, and {reference.name} knows "
+            f"{_few(reference.classes) or 'none by name'}: say by labels in the data file which is which"
+        )
+    _say_what_differs(reference.name, own, module)
+    device = fastest()
+    reference.network.to(memory_format=torch.channels_last).to(device)
+    metric = AveragePrecision(classes)
+    objects: list[NDArray[np.int64]] = []
+    for images, targets in module.test_dataloader():
+        found = reference.detect(images.to(device).float() / 255, confidence, iou)
+        truth = [_of_classes(one, module.classes, classes) for one in targets]
+        metric.update([_of_classes(one, own, classes) for one in found], truth)
+        objects += [
+            np.bincount(one["labels"].cpu().numpy(), minlength=len(classes)) for one in truth
+        ]
+    groups = module.groups(module.names("test"))
+    return Scores(metric.compute(), _without_blocks(metric, np.stack(objects), groups))
+
+
+def _without_blocks(
+    metric: AveragePrecision, objects: NDArray[np.int64], groups: Sequence[str]
+) -> list[float]:
+    """Return mean areas at IoU 0.5 without one block of groups after the other; none with too few.
+
+    Args:
+        metric: Has seen all images.
+        objects: True boxes by image and class [n, classes].
+        groups: What each image belongs to [n].
+    """
+    names, group = np.unique(np.array(groups), return_inverse=True)
+    if len(names) < FEWEST_GROUPS:
+        return []
+    scores, labels, images, hits = (
+        dim_zero_cat(state).cpu().numpy() if len(state) else np.zeros((0, 1), int)
+        for state in (metric.scores, metric.labels, metric.images, metric.hits)
+    )
+    order = np.lexsort([images, -scores])
+    labels, of_box, first = labels[order], group[images[order]], hits[order, 0]
+    ranked = [
+        Ranking(
+            of_box[labels == label],
+            [np.flatnonzero(first[labels == label] > 0)],
+            [first[labels == label] >= 0],
+            np.bincount(group, weights=boxes, minlength=len(names)).astype(int),
+        )
+        for label, boxes in enumerate(objects.T)
+    ]
+    areas = np.array(
+        [
+            [each.area(rest)[0] for each in ranked if each.objects.any()]
+            for rest in leavings(len(names))
+        ]
+    )
+    known = np.isfinite(areas)
+    if not areas.size or not known.any(1).all():
+        return []
+    means: list[float] = (np.where(known, areas, 0).sum(1) / known.sum(1)).tolist()
+    return means
+
+
+def _say_what_differs(name: str, own: Sequence[str], module: DetectionData) -> None:
+    unknown = [one for one in module.classes if one not in own]
+    absent = [one for one in own if one not in module.classes]
+    if unknown:
+        log.warning(
+            "%s does not know %s of the %s images: they do not count",
+            *(name, _few(unknown), module.title),
+        )
+    if absent:
+        log.warning(
+            "%s images have no %s, which %s knows: what it finds of them does not count",
+            *(module.title, _few(absent), name),
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    """Name classes, of many the first ones."""
+    names = list(dict.fromkeys(names))
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _of_classes(image: Boxes, names: Sequence[str], classes: Sequence[str]) -> Boxes:
+    """Return an image's boxes of some classes, labelled by these; all if the names are the same."""
+    if tuple(names) == tuple(classes):
+        return image
+    index = [classes.index(name) if name in classes else -1 for name in names]
+    labels = torch.tensor(index, device=image["labels"].device)[image["labels"]]
+    stay = labels >= 0
+    numbered = {**cast(dict[str, Tensor], image), "labels": labels}
+    return cast(Boxes, {key: values[stay] for key, values in numbered.items()})
