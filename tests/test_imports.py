@@ -25,9 +25,11 @@ MAY_KNOW = {
     "escaping": {"pandas"},
     "claims": set(),
     "networks": {"labels", "boxes", "torch", "torchvision", "safetensors"},
-    "matching": set(),
+    "matching": {"boxes"},
     "average_precision": {"labels", "boxes", "matching", "torch", "torchmetrics"},
-    "difference": {"labels", "matching", "data", "pandas", "scipy", "PIL", "msgspec", "jinja2"},
+    "difference": {
+        *("labels", "boxes", "matching", "data", "pandas", "scipy", "PIL", "msgspec", "jinja2"),
+    },
     "capturing": {"boxes", "networks", "torch"},
     "detector": {
         *("labels", "boxes", "networks", "average_precision", "capturing", "torch", "lightning"),
@@ -62,7 +64,7 @@ MAY_KNOW = {
     },
     "survey": {
         *("labels", "boxes", "networks", "data", "analysis", "runs"),
-        *("pandas", "matplotlib", "cv2", "jsonargparse", "tqdm"),
+        *("torch", "pandas", "matplotlib", "cv2", "jsonargparse", "tqdm"),
     },
     "callbacks": {
         *("labels", "boxes", "networks", "runs", "probe", "comparison", "comparison_files"),

@@ -8,9 +8,13 @@ and count from 0. An image without objects has boxes of shape `[0, 4]` and label
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, NotRequired, TypedDict
+from typing import Any, Final, Literal, NotRequired, TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
+
+Floats = NDArray[np.floating[Any]]
 
 Resize = Literal["letterbox", "stretch"]
 
@@ -49,6 +53,25 @@ class Detection(TypedDict):
     labels: Tensor
 
 
+def iou(a: Floats, b: Floats, crowd: NDArray[np.bool_] | None = None) -> Floats:
+    """Return the intersection over union of boxes [..., 4]; 0 of two boxes without area.
+
+    Where `crowd` says so it is the share of the first box that lies in the second.
+
+    Example:
+        >>> iou(np.array([0.0, 0, 2, 2]), np.array([[1.0, 0, 3, 2], [0, 0, 2, 1], [5, 5, 6, 6]])).round(3)
+        array([0.333, 0.5  , 0.   ])
+    """
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    common = sides.clip(0).prod(-1)
+    area = (a[..., 2:] - a[..., :2]).prod(-1)
+    whole = area + (b[..., 2:] - b[..., :2]).prod(-1) - common
+    if crowd is not None and crowd.any():
+        whole = np.where(crowd, area, whole)
+    share: Floats = np.divide(common, whole, out=np.zeros_like(whole), where=whole > 0)
+    return share
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where a resized image lies inside the network input.
@@ -75,6 +98,7 @@ class Placement:
         """Move boxes [n, 4] from pixels of the original image to pixels of the network input.
 
         Example:
+            >>> import torch
             >>> place(1280, 720, 416).to_network(torch.tensor([[0.0, 0.0, 640.0, 720.0]]))
             tensor([[  0.,  91., 208., 325.]])
         """

@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo_synth.boxes import iou
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -71,19 +73,19 @@ def partners(
     taken = np.full((len(found.label), len(THRESHOLDS)), -1)
     free = np.ones((len(truth.label), len(THRESHOLDS)), bool)
     left, right = pairs(found.kind, truth.kind)
-    iou = overlaps(found.corners[left], truth.corners[right], crowd[right])
-    near = iou >= THRESHOLDS[0]
-    left, right, iou = left[near], right[near], iou[near]
+    overlap = iou(found.corners[left], truth.corners[right], crowd[right])
+    near = overlap >= THRESHOLDS[0]
+    left, right, overlap = left[near], right[near], overlap[near]
     # Detections of one image and class choose one after the other, all others at the same time.
     choosing, pair = np.unique(left, return_inverse=True)
     turn = rank(found.kind[choosing])[pair]
     # A detection's last pair is its best; of equal ones pycocotools takes the last true box.
-    order = np.lexsort([right, iou, ~aside[right], left, turn])
-    left, right, iou, turn = left[order], right[order], iou[order], turn[order]
+    order = np.lexsort([right, overlap, ~aside[right], left, turn])
+    left, right, overlap, turn = left[order], right[order], overlap[order], turn[order]
     turns = np.searchsorted(turn, np.arange(turn.max(initial=-1) + 2))
     for begin, end in pairwise(turns.tolist()):
         one, other = left[begin:end], right[begin:end]
-        possible = free[other] & (iou[begin:end, None] >= THRESHOLDS)
+        possible = free[other] & (overlap[begin:end, None] >= THRESHOLDS)
         last = np.where(possible, np.arange(end - begin)[:, None], -1)
         starts = np.flatnonzero(np.diff(one, prepend=-1))
         best = np.maximum.reduceat(last, starts)  # [detections, thresholds], -1: none
@@ -132,18 +134,3 @@ def rank(kinds: Integers) -> Integers:
     result = np.empty(len(kinds), np.int64)
     result[order] = np.arange(len(kinds)) - np.searchsorted(kinds, kinds[order], sorter=order)
     return result
-
-
-def overlaps(a: Floats, b: Floats, crowd: Flags | None = None) -> Floats:
-    """Return the IoU of boxes [n, 4] pairwise; 0 of two boxes without area.
-
-    Where `crowd` says so it is the share of the first box that lies in the second.
-    """
-    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    overlap: Floats = sides.clip(0).prod(1)
-    area = (a[:, 2:] - a[:, :2]).prod(1)
-    whole = area + (b[:, 2:] - b[:, :2]).prod(1) - overlap
-    if crowd is not None and crowd.any():
-        whole = np.where(crowd, area, whole)
-    share: Floats = np.divide(overlap, whole, out=np.zeros_like(whole), where=whole > 0)
-    return share

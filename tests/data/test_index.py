@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import inspect
 import io
 import json
@@ -24,6 +23,7 @@ from yolo_synth.data.bdd100k import BDD100K, read_bdd100k
 from yolo_synth.data.coco import COCO, read_coco
 from yolo_synth.data.gtav import GTAV, read_gtav
 from yolo_synth.data.yolo import YOLO, read_yolo
+from yolo_synth.files import digest
 
 READERS = {
     "bdd100k": (bdd100k, read_bdd100k, BDD100K),
@@ -302,9 +302,7 @@ def sealed(file, change):
     stream = io.BytesIO()
     metadata = {**new.schema.metadata, b"yolo_synth": old.schema.metadata[b"yolo_synth"]}
     parquet.write_table(new.replace_schema_metadata(metadata), stream)
-    file.write_bytes(
-        stream.getvalue() + hashlib.blake2b(stream.getvalue(), digest_size=32).digest()
-    )
+    file.write_bytes(stream.getvalue() + bytes.fromhex(digest(stream.getvalue())))
 
 
 @pytest.mark.parametrize("data", ["coco"], indirect=True)

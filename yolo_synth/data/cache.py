@@ -10,7 +10,6 @@ read and fill at once. Everything in the folder can be deleted at any time, betw
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import mmap
 import os
@@ -23,6 +22,7 @@ import numpy as np
 
 from yolo_synth.boxes import Placement
 from yolo_synth.data.images import DECODER, ImageError, Pixels, read
+from yolo_synth.files import digest
 
 _CRC: Final = 4
 """Bytes of the checksum at a file's end."""
@@ -78,7 +78,7 @@ class ImageCache:
             *(stat.st_mtime_ns, stat.st_size, width, height, placement.width, placement.height),
             DECODER,
         )
-        name = hashlib.blake2b(repr(decides).encode(), digest_size=16).hexdigest()
+        name = digest(repr(decides))
         return self.folder / name[:2] / name[2:]
 
     def _keep(self, file: Path, pixels: Pixels) -> None:

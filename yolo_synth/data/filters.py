@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from yolo_synth.boxes import iou
 from yolo_synth.data.table import EDGES, REASONS
 from yolo_synth.labels import CLASSES
 
@@ -140,15 +141,6 @@ def _moved(at: np.ndarray, images: np.ndarray, edges: np.ndarray) -> float | Non
             for image in (at[pair], at[pair + half])
         )
         if len(first) >= 3:
-            stay = np.count_nonzero((_iou(first, second) >= 0.7).any(axis=1))
+            stay = np.count_nonzero((iou(first[:, None], second) >= 0.7).any(axis=1))
             moved.append(stay < 0.2 * len(first))
     return float(np.mean(moved)) if len(moved) >= 3 else None
-
-
-def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of each two boxes [n, m]."""
-    low = np.maximum(first[:, None, :2], second[:, :2])
-    high = np.minimum(first[:, None, 2:], second[:, 2:])
-    common = (high - low).clip(0).prod(axis=2)
-    area, other = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second))
-    return np.asarray(common / (area[:, None] + other - common))

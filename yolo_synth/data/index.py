@@ -12,7 +12,6 @@ One that came with a data set is believed no more than the labels: its paths lea
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import io
 import json
@@ -34,7 +33,7 @@ from yolo_synth import labels
 from yolo_synth.data.listing import Listing, refuse_outside
 from yolo_synth.data.table import COLUMNS, EDGES, REASONS
 from yolo_synth.data.unused import log_unused
-from yolo_synth.files import write_whole
+from yolo_synth.files import digest, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +78,11 @@ def indexed(
         The box table and the classes. The summary is logged in either case.
     """
     made_from = {
-        "files": _digest(*(listing.digest(root) for listing in listings)),
+        "files": digest(*(listing.digest(root) for listing in listings)),
         "options": repr(sorted(options.items())),
-        "code": _digest(*_code(), inspect.getsource(sys.modules[read.func.__module__])),
+        "code": digest(*_code(), inspect.getsource(sys.modules[read.func.__module__])),
     }
-    file_name = f"{name}-{_digest(made_from['options'])[:8]}.parquet"
+    file_name = f"{name}-{digest(made_from['options'])[:8]}.parquet"
     places = (root / FOLDER / file_name, _cache(root) / file_name)
     for place in places:
         content = _load(place, root, made_from)
@@ -106,11 +105,7 @@ def _code() -> tuple[str, ...]:
 
 def _cache(root: Path) -> Path:
     """Return the folder for the index of a data set that cannot be written to."""
-    return platformdirs.user_cache_path("yolo_synth") / "index" / _digest(os.path.realpath(root))
-
-
-def _digest(*texts: str) -> str:
-    return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).hexdigest()
+    return platformdirs.user_cache_path("yolo_synth") / "index" / digest(os.path.realpath(root))
 
 
 def _load(place: Path, root: Path, made_from: Mapping[str, str]) -> Content | None:
@@ -138,7 +133,7 @@ def _load(place: Path, root: Path, made_from: Mapping[str, str]) -> Content | No
 
 
 def _seal(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=_SEAL).digest()
+    return bytes.fromhex(digest(content))
 
 
 def _check(table: pd.DataFrame, root: Path, classes: int) -> None:

@@ -5,7 +5,6 @@ Only what lies below the folder is read: a link that leads out of it is refused,
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 import re
@@ -17,6 +16,8 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
+
+from yolo_synth.files import digest
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -59,10 +60,7 @@ class Listing(NamedTuple):
         """Return a number that changes if a file comes, goes, or changes in length or time."""
         below = self.folder.is_relative_to(root)
         place = self.folder.relative_to(root) if below else self.folder.absolute()
-        digest = hashlib.blake2b(place.as_posix().encode(), digest_size=16)
-        digest.update("\0".join(["", *self.names]).encode())
-        digest.update(self.states.tobytes())
-        return digest.hexdigest()
+        return digest(place.as_posix(), *self.names, self.states.tobytes())
 
 
 def list_folder(folder: Path, root: Path, ends: tuple[str, ...]) -> Listing:
@@ -293,10 +291,10 @@ def in_parallel(
                 bar.update()
 
 
-def cores() -> int:
-    """Return how many processor cores this process may use, 8 at most."""
+def cores(most: int = 8) -> int:
+    """Return how many processor cores this process may use, so many at most."""
     has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
-    return min(8, len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1)
+    return min(most, len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1)
 
 
 def check_name(name: str, where: str) -> None:

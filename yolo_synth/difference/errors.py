@@ -25,10 +25,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from yolo_synth.boxes import iou
 from yolo_synth.difference.precision import Matches
 from yolo_synth.difference.results import Results
 from yolo_synth.difference.truth import CONDITIONS, Truth, told
-from yolo_synth.matching import Flags, Floats, Integers, overlaps, pairs
+from yolo_synth.matching import Flags, Floats, Integers, pairs
 
 KINDS: Final = ("localisation", "classification", "duplicate", "background", "both")
 """Kinds of wrong detections, in the order in which they are tried."""
@@ -128,11 +129,11 @@ def _kinds(
         if not len(left):
             continue
         left, right = mine[left], theirs[right]
-        iou = overlaps(results.boxes.corners[wrong[left]], truth.boxes.corners[right])
+        overlap = iou(results.boxes.corners[wrong[left]], truth.boxes.corners[right])
         same = results.boxes.label[wrong[left]] == truth.boxes.label[right]
-        own, own_box = _best(np.where(same, iou, 0), left, right, len(wrong))
-        other, other_box = _best(np.where(same, 0, iou), left, right, len(wrong))
-        taken, _ = _best(np.where(same & used[right], iou, 0), left, right, len(wrong))
+        own, own_box = _best(np.where(same, overlap, 0), left, right, len(wrong))
+        other, other_box = _best(np.where(same, 0, overlap), left, right, len(wrong))
+        taken, _ = _best(np.where(same & used[right], overlap, 0), left, right, len(wrong))
         conditions = [
             (own >= FAR) & (own <= NEAR),
             other >= NEAR,
@@ -146,12 +147,12 @@ def _kinds(
     return kind, fixed, kind
 
 
-def _best(iou: Floats, left: Integers, right: Integers, length: int) -> tuple[Floats, Integers]:
+def _best(overlap: Floats, left: Integers, right: Integers, length: int) -> tuple[Floats, Integers]:
     """Return of each detection the greatest overlap and with which true box; pairs are by detection."""
     best, box = np.zeros(length), np.full(length, -1)
     starts = np.flatnonzero(np.diff(left, prepend=-1))
-    best[left[starts]] = np.maximum.reduceat(iou, starts)
-    reached = np.flatnonzero(iou == best[left])[::-1]  # the first of equal ones is written last
+    best[left[starts]] = np.maximum.reduceat(overlap, starts)
+    reached = np.flatnonzero(overlap == best[left])[::-1]  # the first of equal ones is written last
     box[left[reached]] = right[reached]
     return best, box
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import multiprocessing
 import re
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from yolo_synth.analysis.figures.similarity import SVG_SETTINGS
 from yolo_synth.analysis.similarity.series import LayerSeries
-from yolo_synth.files import write_whole
+from yolo_synth.files import digest, write_whole
 
 FORMAT: Final = 2
 """Of how figures are drawn: raise it when they look different, and all are drawn again."""
@@ -101,10 +100,9 @@ def inline_svg(figure: Figure) -> str:
 
 def _digest(inputs: Sequence[Any]) -> str:
     """Return SHA-256 of what a figure shows, and of how it is drawn."""
-    content = hashlib.sha256(f"{FORMAT} {matplotlib.__version__}".encode())
+    parts: list[str | bytes] = [f"{FORMAT} {matplotlib.__version__}"]
     for value in inputs:
         rows = value.columns("value") if isinstance(value, LayerSeries) else {"": value}
         for name, row in rows.items():
-            content.update(name.encode())
-            content.update(row.tobytes() if isinstance(row, np.ndarray) else str(row).encode())
-    return content.hexdigest()
+            parts += [name, row.tobytes() if isinstance(row, np.ndarray) else str(row)]
+    return digest(*parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from yolo_synth.boxes import place
 from yolo_synth.data.headers import read_header
 from yolo_synth.data.images import Pixels, decode
+from yolo_synth.data.listing import cores
 from yolo_synth.survey.faults import Fault
 
 THUMBNAIL: Final = (16, 17)
@@ -65,7 +65,7 @@ def open_images(
     parts = [jobs[start : start + _PART] for start in range(0, len(jobs), _PART)]
     found: list[_Result] = []
     with (
-        ThreadPoolExecutor(workers or _cores()) as pool,
+        ThreadPoolExecutor(workers or cores(most=max(1, len(parts)))) as pool,
         tqdm(desc="open images", total=len(paths), unit="image", leave=False, disable=None) as bar,
     ):
         for results in pool.map(_open_part, parts):
@@ -114,8 +114,3 @@ def thumbnail(pixels: Pixels) -> NDArray[np.float32]:
     grey = cv2.cvtColor(pixels.astype(np.float32), cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, THUMBNAIL[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32)
-
-
-def _cores() -> int:
-    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
-    return len(os.sched_getaffinity(0)) if has_affinity else (os.cpu_count() or 1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from yolo_synth.boxes import Resize, place
 from yolo_synth.data.table import EDGES
+from yolo_synth.networks.yolov3 import targets
 
 Sizes = NDArray[np.float64]
 """Width and height in pixels of the network input, [n, 2]."""
@@ -45,8 +47,6 @@ def best_iou(sizes: Sizes, anchors: ArrayLike) -> NDArray[np.float64]:
 
 def size_iou(sizes: Sizes, anchors: ArrayLike) -> NDArray[np.float64]:
     """Return the width-height IoU of boxes [n, 2] with anchors [k, 2], [n, k]."""
-    prior = np.asarray(anchors, np.float64)
-    width = np.minimum(sizes[:, :1], prior[:, 0])
-    overlap = width * np.minimum(sizes[:, 1:], prior[:, 1])
-    iou: NDArray[np.float64] = overlap / (sizes.prod(1)[:, None] + prior.prod(1) - overlap)
+    prior = torch.tensor(np.asarray(anchors, np.float64))
+    iou: NDArray[np.float64] = targets.size_iou(torch.tensor(sizes)[:, None], prior).numpy()
     return iou

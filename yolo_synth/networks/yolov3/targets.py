@@ -96,12 +96,16 @@ def assign(
     row = centre[:, 1].long().clamp(0, grid[0] - 1)
     within = centre - torch.stack([column, row], dim=1)
 
-    prior = anchors[:, None] / stride
-    overlap = area(torch.minimum(size, prior))
-    iou = overlap / (area(size) + area(prior) - overlap)
+    iou = size_iou(size, anchors[:, None] / stride)
     boxes = torch.cat([within, size], dim=1)
     answers = (iou > MATCH_IOU) & (labels != NO_BOX)
     return Assignment(image, row, column, labels, boxes, answers)
+
+
+def size_iou(sizes: Tensor, anchors: Tensor) -> Tensor:
+    """Return the IoU of boxes with anchors, width and height [..., 2] of either, as of one centre."""
+    overlap = area(torch.minimum(sizes, anchors))
+    return overlap / (area(sizes) + area(anchors) - overlap)
 
 
 def area(sides: Tensor) -> Tensor:

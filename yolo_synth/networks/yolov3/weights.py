@@ -14,13 +14,14 @@ import struct
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from yolo_synth.files import write_whole
 from yolo_synth.networks.yolov3.architecture import BACKBONE
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def save_darknet_weights(network: YOLOv3, path: str | Path, last_layer: int | No
 
     Args:
         network: The network to save, on any device.
-        path: The file to write or replace; its folder must exist.
+        path: The file to write or replace.
         last_layer: The last layer to write (74 gives a `darknet53.conv.74`); None for all.
 
     Raises:
@@ -98,16 +99,13 @@ def save_darknet_weights(network: YOLOv3, path: str | Path, last_layer: int | No
         raise ValueError(
             f"last_layer is {last_layer}, but the layers are 0 to {len(network.layers) - 1}"
         )
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(struct.pack("<3iQ", 0, 2, 0, network.seen))
-            for tensor in _tensors(network.layers[: last_layer + 1]):
-                file.write(tensor.float().cpu().numpy().astype("<f4").tobytes())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+
+    def write(file: BinaryIO) -> None:
+        file.write(struct.pack("<3iQ", 0, 2, 0, network.seen))
+        for tensor in _tensors(network.layers[: last_layer + 1]):
+            file.write(tensor.float().cpu().numpy().astype("<f4").tobytes())
+
+    write_whole(path, write)
 
 
 def load_backbone(network: YOLOv3, path: str | Path) -> int:
