@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import fit
 
-from yolo_synth import evaluation
+from yolo_synth import evaluation, scoring
 from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.cli import main
 from yolo_synth.files import Kept
@@ -156,10 +156,10 @@ def test_what_is_kept_without_each_block_is_what_the_images_left_give():
         return float(sum(of_classes) / 2)
 
     objects = np.stack([np.bincount(true["labels"], minlength=2) for _, true in images])
-    found = evaluation._without_blocks(metric(range(12)), objects, groups)
+    found = scoring.without_blocks(metric(range(12)), objects, groups)
     expected = [area([i for i in range(12) if groups[i] != f"ride {g}"]) for g in range(6)]
     assert sorted(found) == pytest.approx(sorted(expected))
-    assert evaluation._without_blocks(metric(range(12)), objects, ["one"] * 12) == []
+    assert scoring.without_blocks(metric(range(12)), objects, ["one"] * 12) == []
 
 
 def test_each_run_keeps_what_is_left_without_the_same_blocks(measured):

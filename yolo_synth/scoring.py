@@ -88,10 +88,10 @@ def reference_scores(
             np.bincount(one["labels"].cpu().numpy(), minlength=len(classes)) for one in truth
         ]
     groups = module.groups(module.names("test"))
-    return Scores(metric.compute(), _without_blocks(metric, np.stack(objects), groups))
+    return Scores(metric.compute(), without_blocks(metric, np.stack(objects), groups))
 
 
-def _without_blocks(
+def without_blocks(
     metric: AveragePrecision, objects: NDArray[np.int64], groups: Sequence[str]
 ) -> list[float]:
     """Return mean areas at IoU 0.5 without one block of groups after the other; none with too few.
