@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 import yolo_synth
+from yolo_synth import palette
 from yolo_synth.data import SETS
 
 PACKAGE = Path(yolo_synth.__file__).parent
 
-# a room → the rooms and outside packages that it may know; standard library, numpy, `files` and
-# `escaping`, which know nothing else, are free
+# a room → the rooms and outside packages that it may know; standard library, numpy, `files`,
+# `escaping` and `palette`, which know nothing else, are free
 MAY_KNOW = {
     "labels": set(),
     "boxes": {"torch"},
@@ -24,6 +25,7 @@ MAY_KNOW = {
     "files": set(),
     "escaping": {"pandas"},
     "claims": set(),
+    "palette": set(),
     "networks": {"labels", "boxes", "torch", "torchvision", "safetensors"},
     "matching": {"boxes"},
     "average_precision": {"labels", "boxes", "matching", "torch", "torchmetrics"},
@@ -110,8 +112,15 @@ def imports(path: Path) -> set[str]:
 def test_a_room_knows_only_the_rooms_below_it(room):
     files = sorted((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]
     for file in files:
-        unknown = imports(file) - MAY_KNOW[room] - {room, "files", "escaping"}
+        unknown = imports(file) - MAY_KNOW[room] - {room, "files", "escaping", "palette"}
         assert not unknown, f"{file.relative_to(PACKAGE)} imports {sorted(unknown)}"
+
+
+def test_only_the_palette_names_the_colours_that_are_told_apart():
+    shared = {value for name, value in vars(palette).items() if name.isupper()}
+    files = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.js")]
+    knowing = {path.name for path in files if any(one in path.read_text() for one in shared)}
+    assert knowing == {"palette.py"}
 
 
 def test_every_room_has_its_rule():

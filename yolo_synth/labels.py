@@ -12,12 +12,14 @@ import colorsys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from yolo_synth.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+
 CLASSES: Final = ("person", "cycle", "car", "bus", "truck")
 
-CLASS_COLOURS: Final = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7")
+CLASS_COLOURS: Final = (ORANGE, SKY, GREEN, YELLOW, PURPLE)
 """One for each of the five, told apart by the colour-blind too (Okabe and Ito)."""
 
-_FURTHER_COLOURS: Final = ("#0072B2", "#D55E00")
+_FURTHER_COLOURS: Final = (BLUE, VERMILION)
 """Okabe and Ito's others; their black would be taken for an outline."""
 
 _GOLDEN: Final = 0.618034

@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment
 from matplotlib.colors import to_hex
 
+from yolo_synth import palette
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures import ribbon, tracks
 from yolo_synth.analysis.similarity.series import Values
@@ -54,7 +55,7 @@ ROWS: Final[tuple[dict[str, Any], ...]] = (
         "label": "biased CKA",
         "short": "biased",
         "draw": "line",
-        "colour": "#6B7075",
+        "colour": palette.GREY,
         "width": 1.1,
         "dash": [1.2, 2.4],
     },
@@ -64,7 +65,7 @@ ROWS: Final[tuple[dict[str, Any], ...]] = (
         "label": "two seeds of one model",
         "short": "two seeds",
         "draw": "line",
-        "colour": ribbon.INK,
+        "colour": palette.INK,
         "width": 1,
         "dash": [7, 3],
     },
@@ -182,8 +183,10 @@ def _data(report: Report, precision: float) -> dict[str, Any]:
         "kindNames": ribbon.KIND_NAMES,
         "trackColours": tracks.COLOURS,
         "headShade": ribbon.HEAD_SHADE,
-        "ink": ribbon.INK,
-        "faint": ribbon.FAINT,
+        "ink": palette.INK,
+        "grey": palette.GREY,
+        "shade": palette.SHADE,
+        "faint": palette.FAINT,
         "viridis": [to_hex(colour) for colour in matplotlib.colormaps["viridis"](range(256))],
     }
 

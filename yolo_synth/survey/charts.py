@@ -27,15 +27,16 @@ from yolo_synth.analysis.figures.sheet import styled
 from yolo_synth.data.table import REASONS
 from yolo_synth.networks.yolov3.architecture import ANCHORS
 from yolo_synth.networks.yolov3.targets import MATCH_IOU
+from yolo_synth.palette import BLUE, FAINT, GREEN, INK, ORANGE, PALE, PURPLE, SKY, VERMILION
 from yolo_synth.survey.counts import ATTRIBUTES, MEDIUM, SMALL, Counts
 from yolo_synth.survey.sizes import best_iou
 
 REASON_COLOURS: Final = {
-    "label": "#9AA0A6",
-    "degenerate": "#0072B2",
-    "area": "#CC79A7",
-    "hood": "#D55E00",
-    "crowd": "#56B4E9",
+    "label": FAINT,
+    "degenerate": BLUE,
+    "area": PURPLE,
+    "hood": VERMILION,
+    "crowd": SKY,
 }
 """One for each reason why a box is left out."""
 
@@ -49,13 +50,11 @@ REASON_NAMES: Final = {
 """What a picture calls them."""
 
 _SPLIT_COLOURS: Final = {
-    "train": "#0072B2",
+    "train": BLUE,
     "valid": "#7FB8DA",
-    "test": "#D55E00",
-    "unused": "#C9CED3",
+    "test": VERMILION,
+    "unused": PALE,
 }
-_INK: Final = "#333333"
-FAINT: Final = "#9AA0A6"
 _SIDES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -164,7 +163,7 @@ def _curves(axes: Axes, counts: Counts, values: NDArray[np.float64], edges: np.n
         curve = np.convolve(np.pad(shares, 6), smooth / smooth.sum(), "same")[6:-6]
         middle = (fine[1:] + fine[:-1]) / 2
         # A dark line beneath, so that the light colours show on white.
-        axes.plot(middle, curve, color=_INK, lw=2.4, alpha=0.35, solid_capstyle="round")
+        axes.plot(middle, curve, color=INK, lw=2.4, alpha=0.35, solid_capstyle="round")
         axes.plot(middle, curve, color=colour, lw=1.8, solid_capstyle="round")
         text = f"{name}, median {2 ** np.median(those):.3g}"
         entries.append(Line2D([], [], color=colour, lw=3, label=text))
@@ -230,14 +229,14 @@ def _draw_attributes(axes: Axes, counts: Counts) -> None:
     numbers = table.set_index(["attribute", "value"]).sum(axis=1)
     names = [name for name in ATTRIBUTES if name in set(table["attribute"])]
     shades = (
-        "#0072B2",
-        "#56B4E9",
+        BLUE,
+        SKY,
         "#A8D5EE",
-        "#009E73",
+        GREEN,
         "#8FCFB9",
-        "#E69F00",
+        ORANGE,
         "#F3CF8A",
-        "#C9CED3",
+        PALE,
     )
     for place, name in enumerate(names):
         shares = (numbers[name] / numbers[name].sum()).sort_values(ascending=False)
@@ -252,7 +251,7 @@ def _draw_attributes(axes: Axes, counts: Counts) -> None:
                 axes.text(
                     start + share / 2, place, f"{value}\n{share:.0%}", fontsize=7.5,
                     ha="center", va="center", linespacing=1.1,
-                    color="white" if known and number in (0, 3) else _INK,
+                    color="white" if known and number in (0, 3) else INK,
                 )  # fmt: skip
             start += float(share)
     axes.set_yticks(range(len(names)), ["time of day" if n == "timeofday" else n for n in names])
@@ -295,8 +294,8 @@ def _draw_plane(axes: Axes, counts: Counts, figure: Figure) -> None:
     fine = np.geomspace(1, 512, 200)
     plane = np.stack(np.meshgrid(fine, fine), axis=-1).reshape(-1, 2)
     reach = best_iou(plane, ANCHORS).reshape(200, 200)
-    axes.contour(fine, fine, reach, [MATCH_IOU], colors="#D55E00", linewidths=1.4)
-    axes.plot(*np.array(ANCHORS).T, "s", color="#D55E00", mec="white", ms=6.5)
+    axes.contour(fine, fine, reach, [MATCH_IOU], colors=VERMILION, linewidths=1.4)
+    axes.plot(*np.array(ANCHORS).T, "s", color=VERMILION, mec="white", ms=6.5)
     axes.set(xscale="log", yscale="log", xlim=(1, 512), ylim=(1, 512))
     axes.set_xlabel("width", fontsize=8)
     axes.set_ylabel("height", fontsize=8)
@@ -308,9 +307,9 @@ def _draw_plane(axes: Axes, counts: Counts, figure: Figure) -> None:
     axes.legend(
         handles=[
             Line2D(
-                [], [], marker="s", color="#D55E00", mec="white", ls="", label="YOLOv3's anchors"
+                [], [], marker="s", color=VERMILION, mec="white", ls="", label="YOLOv3's anchors"
             ),
-            Line2D([], [], color="#D55E00", lw=1.4, label="an anchor answers\ninside this line"),
+            Line2D([], [], color=VERMILION, lw=1.4, label="an anchor answers\ninside this line"),
         ],
         loc="lower right",
         frameon=False,
@@ -327,13 +326,13 @@ def _draw_recall(axes: Axes, counts: Counts) -> None:
     rows = counts.classes[counts.classes["split"] == last]
     rows = rows.iloc[[*(label for label, *_ in counts.shown), -1]]
     names = rows["class"].tolist()
-    colours = [*(colour for *_, colour in counts.shown), "#C9CED3"]
+    colours = [*(colour for *_, colour in counts.shown), PALE]
     places = list(range(len(names)))
     recall = rows["recall"].fillna(0).to_numpy(np.float64)
-    axes.barh(places, recall, color=colours, height=0.62, ec=_INK, lw=0.4)
+    axes.barh(places, recall, color=colours, height=0.62, ec=INK, lw=0.4)
     for place, (_, row) in zip(places, rows.iterrows(), strict=True):
         text = f"{row['recall']:.2%}, mean IoU {row['mean IoU']:.3f}" if row["boxes"] else "no box"
-        axes.text(0.012, place, text, va="center", fontsize=8, color=_INK)
+        axes.text(0.012, place, text, va="center", fontsize=8, color=INK)
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)

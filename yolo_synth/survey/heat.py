@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from yolo_synth.analysis.figures.sheet import styled
 from yolo_synth.labels import CLASSES
-from yolo_synth.survey.charts import FAINT, page
+from yolo_synth.palette import FAINT
+from yolo_synth.survey.charts import page
 from yolo_synth.survey.counts import commonest
 
 _GRID: Final = (36, 64)

@@ -22,6 +22,7 @@ from yolo_synth.data.source import open_data
 from yolo_synth.data.splits import SPLITS
 from yolo_synth.escaping import say
 from yolo_synth.labels import class_colours
+from yolo_synth.palette import INK
 from yolo_synth.survey.charts import REASON_COLOURS, REASON_NAMES
 
 TILE: Final = 480
@@ -153,7 +154,7 @@ def contact_sheet(
     numbers = boxes["key"].value_counts()
     figure.legend(
         handles=[
-            Patch(fc=colours[key], ec="#333333", lw=0.4, label=f"{key} {numbers[key]}")
+            Patch(fc=colours[key], ec=INK, lw=0.4, label=f"{key} {numbers[key]}")
             for key in colours
             if key in numbers
         ],

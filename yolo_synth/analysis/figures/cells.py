@@ -14,13 +14,14 @@ from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures import ribbon as ribbons
 from yolo_synth.analysis.figures.sheet import LABEL_SIZE
 from yolo_synth.analysis.similarity.series import Values
+from yolo_synth.palette import GREY, SHADE
 
 
 def draw_cells(axes: Axes, cells: Values) -> AxesImage:
     """Draw a cell for each two layers, those without a value hatched."""
     rows, columns = cells.shape
     ground = Rectangle((-0.5, -0.5), columns, rows, linewidth=0, zorder=0)
-    ground.set(facecolor="#D9DCDF", edgecolor="#6B7075", hatch="////////")
+    ground.set(facecolor=SHADE, edgecolor=GREY, hatch="////////")
     axes.add_patch(ground)
     colours = matplotlib.colormaps["viridis"].with_extremes(under="black", bad=(0, 0, 0, 0))
     return axes.imshow(

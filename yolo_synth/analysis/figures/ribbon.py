@@ -16,12 +16,13 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.palette import FAINT, INK, ORANGE, PALE, PURPLE, SKY
 
 KIND_COLOURS: Final = {
-    "convolutional": "#C9CED3",
-    "shortcut": "#56B4E9",
-    "route": "#E69F00",
-    "upsample": "#CC79A7",
+    "convolutional": PALE,
+    "shortcut": SKY,
+    "route": ORANGE,
+    "upsample": PURPLE,
     "yolo": "#222222",
 }
 """Fill colour of each kind of layer: those of Okabe and Ito's that the first curves do not have."""
@@ -34,12 +35,6 @@ KIND_MARKERS: Final = {"shortcut": "o", "route": "D", "upsample": "^", "yolo": "
 
 KIND_NAMES: Final = {"convolutional": "convolution", "yolo": "detection"}
 """What the legend calls a kind, where that is not Darknet's word."""
-
-INK: Final = "#333333"
-"""Colour of text and of the lines that carry meaning."""
-
-FAINT: Final = "#9AA0A6"
-"""Colour of lines that only guide the eye."""
 
 HEAD_SHADE: Final = "#F1F2F3"
 """Background of the head's layers."""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from yolo_synth.analysis.figures.ribbon import INK
+from yolo_synth.palette import INK
 
 Entry = Line2D | Patch
 """One entry of a legend."""

@@ -13,15 +13,15 @@ from matplotlib.patches import Patch
 
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures import ribbon
-from yolo_synth.analysis.figures.ribbon import FAINT, INK
 from yolo_synth.analysis.figures.sheet import Entry
 from yolo_synth.analysis.similarity.series import LayerSeries, Values
+from yolo_synth.palette import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SHADE, SKY, VERMILION
 
-COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 """Colours of curves, in order (Okabe and Ito's, the darker ones first)."""
 
 _DASHES: Final = ("-", (0, (5, 1.6)), (0, (6, 1.4, 1.2, 1.4)), (0, (1.4, 1.2)))
-_NULL_COLOUR: Final = "#D9DCDF"
+_NULL_COLOUR: Final = SHADE
 _CEILING: Final[dict[str, Any]] = {"color": INK, "linestyle": (0, (7, 2.5))}
 _BAND_ALPHA: Final = 0.22
 _MARKED: Final = {"shortcut": 2.6, "route": 4.4, "yolo": 4.4}  # points

@@ -37,7 +37,7 @@ class SvgSurface {
   restore() { this.shift = this.saved.pop(); }
   translate(x, y) { this.shift += `translate(${x} ${y})`; }
   rotate(angle) { this.shift += `rotate(${angle * 180 / Math.PI})`; }
-  createPattern() { return "#D9DCDF"; }
+  createPattern() { return D.shade; }
   drawImage(image, x, y, width, height) {
     this.put("image", { x, y, width, height, href: image.toDataURL(), style: "image-rendering:pixelated", preserveAspectRatio: "none" });
   }

@@ -57,7 +57,7 @@ function drawSmall(pair, width) {
   const tall = value => bottom - Math.max(0, value) * (bottom - top);
   drawGuides(c, x, top, bottom);
   const chance = pair.row.null;
-  if (chance && state.measure === MAIN) band(c, x, tall, chance.map(value => value * 0), chance, "#D9DCDF");
+  if (chance && state.measure === MAIN) band(c, x, tall, chance.map(value => value * 0), chance, D.shade);
   const values = pair.row[state.measure];
   line(c, curve(values, x, tall), D.ink, 1.1);
   line(c, [[x.edge(0), bottom], [x.edge(N), bottom]], D.faint, .8);

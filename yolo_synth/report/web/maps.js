@@ -21,9 +21,9 @@ function bitmap(matrix) {
 
 function hatch(c) {
   const tile = element("canvas", { width: 6, height: 6 }), t = tile.getContext("2d");
-  t.fillStyle = "#D9DCDF";
+  t.fillStyle = D.shade;
   t.fillRect(0, 0, 6, 6);
-  t.strokeStyle = "#6B7075";
+  t.strokeStyle = D.grey;
   t.lineWidth = 1.2;
   for (const shift of [-6, 0, 6]) { t.moveTo(shift - 1, 7); t.lineTo(shift + 7, -1); }
   t.stroke();
@@ -107,7 +107,7 @@ function drawNamedMap() {
 }
 
 const swatch = value => element("span", {
-  class: "swatch", style: `background: ${Number.isNaN(value) ? "#D9DCDF" : `rgb(${colourOf(value)})`}` });
+  class: "swatch", style: `background: ${Number.isNaN(value) ? D.shade : `rgb(${colourOf(value)})`}` });
 
 function tellCell() {
   const { pair, row, column } = state, at = row * N + column;

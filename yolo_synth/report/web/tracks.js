@@ -85,7 +85,7 @@ function drawRow(c, { name, to, draw, colour, width, dash = [] }, rows, own, x, 
   if (draw === "band") band(c, x, y, values, rows[to], alpha(own, .22));
   else if (draw === "area") {
     // value * 0 keeps what is not defined NaN, so that the area has the curve's gaps.
-    band(c, x, y, values.map(value => value * 0 + floor), values, "#D9DCDF");
+    band(c, x, y, values.map(value => value * 0 + floor), values, D.shade);
     line(c, curve(values, x, y), D.faint, .9);
   } else line(c, curve(values, x, y), colour || own, width, dash);
 }
@@ -252,7 +252,7 @@ function makeLegends() {
   legend($("track-legend"), [
     ...rows.reverse().map(({ label, draw, colour, width, dash }) => [label, c => {
       if (draw === "band") { c.fillStyle = alpha(own, .22); c.fillRect(1, 2, 28, 10); }
-      else if (draw === "area") { c.fillStyle = "#D9DCDF"; c.fillRect(1, 5, 28, 8); line(c, [[1, 5], [29, 5]], D.faint, 1); }
+      else if (draw === "area") { c.fillStyle = D.shade; c.fillRect(1, 5, 28, 8); line(c, [[1, 5], [29, 5]], D.faint, 1); }
       else line(c, [[1, 7], [29, 7]], colour || own, width, dash);
     }]),
     ...pairs.some(pair => pair.row[MAIN].some(Number.isNaN)) ?
