@@ -1,9 +1,10 @@
-"""How often the 95 % interval of debiased CKA holds the true value, for images in groups.
+"""How often the 95 % interval of debiased CKA holds the true value, for single images and for groups.
 
-`python benchmarks/coverage.py [repetitions]` prints a table: groups of five near-duplicates, a share
-of the variance within the group, the true CKA; coverage and bias of the interval by groups and, for
-comparison, of the one that takes images as independent. Gaussian features of 200 dimensions with
-variances i^-1.5, so that the true value is known.
+    python benchmarks/coverage.py [repetitions]
+
+Gaussian features of 200 dimensions with variances i^-decay, so that the true value is known. The first
+table is of groups of five near-duplicates of which a share of the variance lies within the group, beside
+the interval that takes images as independent; the second of 50 independent images. One core, minutes.
 """
 
 from __future__ import annotations
@@ -16,32 +17,49 @@ from torch import Tensor
 
 from yolo_synth.analysis.similarity.jackknife import jackknife
 
-SIZE, FEATURES, DECAY = 5, 200, 1.5
+FEATURES, AT_ONCE = 200, 50
+DECAYS = (0, 1, 1.5, 2)
 
 
-def sequences(cells: int, groups: int, within: float, generator: torch.Generator) -> Tensor:
-    """Draw features [cells, images, features] of frames in sequences."""
+def sequences(
+    cells: int, groups: int, size: int, within: float, decay: float, generator: torch.Generator
+) -> Tensor:
+    """Draw features [cells, images, features] of frames in sequences of so many."""
     shape = (cells, groups, FEATURES)
     common = torch.randn(shape, generator=generator, dtype=torch.float64)
-    own = torch.randn(cells, groups * SIZE, FEATURES, generator=generator, dtype=torch.float64)
-    scale = torch.arange(1, FEATURES + 1).double() ** (-DECAY / 2)
-    mixed = (1 - within) ** 0.5 * common.repeat_interleave(SIZE, 1) + within**0.5 * own
+    own = torch.randn(cells, groups * size, FEATURES, generator=generator, dtype=torch.float64)
+    scale = torch.arange(1, FEATURES + 1).double() ** (-decay / 2)
+    mixed = (1 - within) ** 0.5 * common.repeat_interleave(size, 1) + within**0.5 * own
     return mixed * scale
 
 
 def coverage(
-    cells: int, groups: int, within: float, true: float, by_groups: bool, seed: int = 0
-) -> tuple[float, float]:
+    cells: int,
+    groups: int,
+    within: float,
+    true: float,
+    *,
+    size: int = 5,
+    decay: float = 1.5,
+    by_groups: bool = True,
+    seed: int = 0,
+) -> str:
     """Return how often the interval holds the true value, and the mean error of the estimate."""
-    generator = torch.Generator().manual_seed(seed)
-    first, noise = (sequences(cells, groups, within, generator) for _ in range(2))
-    second = true**0.5 * first + (1 - true) ** 0.5 * noise
-    labels = [image // SIZE for image in range(groups * SIZE)] if by_groups else None
-    found = jackknife(
-        first @ first.mT, second @ second.mT, torch.zeros(cells), paired=True, groups=labels
-    )
-    held = (found.low <= true) & (true <= found.high)
-    return held.double().mean().item(), (found.value - true).mean().item()
+    held, errors = [], []
+    labels = [image // size for image in range(groups * size)] if by_groups else None
+    # A few cells at a time: the features alone are 64 kB an image and cell
+    for part in range(-(-cells // AT_ONCE)):
+        generator = torch.Generator().manual_seed(1000 * seed + part)
+        first, noise = (
+            sequences(AT_ONCE, groups, size, within, decay, generator) for _ in range(2)
+        )
+        second = true**0.5 * first + (1 - true) ** 0.5 * noise
+        found = jackknife(
+            first @ first.mT, second @ second.mT, torch.zeros(AT_ONCE), paired=True, groups=labels
+        )
+        held.append((found.low <= true) & (true <= found.high))
+        errors.append(found.value - true)
+    return f"{torch.cat(held).double().mean():.3f}, {torch.cat(errors).mean():+.3f}"
 
 
 if __name__ == "__main__":
@@ -50,13 +68,11 @@ if __name__ == "__main__":
     print("| groups | within | true CKA | by groups: coverage, bias | as single images |")
     print("|---|---|---|---|---|")
     for groups, within, true in product((40, 10), (0.1, 0.5, 0.9), (0.99, 0.5, 0.1)):
-        cells = repetitions if groups == 10 else repetitions // 2
-        # A few cells at a time: the features alone are 64 kB an image and cell
-        rows = []
-        for by_groups in (True, False):
-            blocks = [
-                coverage(50, groups, within, true, by_groups, seed) for seed in range(cells // 50)
-            ]
-            held, bias = (sum(column) / len(blocks) for column in zip(*blocks, strict=True))
-            rows.append(f"{held:.3f}, {bias:+.3f}")
-        print(f"| {groups} | {within} | {true} | {rows[0]} | {rows[1]} |", flush=True)
+        right = coverage(repetitions, groups, within, true)
+        wrong = coverage(repetitions // 5, groups, within, true, by_groups=False)
+        print(f"| {groups} | {within} | {true} | {right} | {wrong} |", flush=True)
+    print("\n| true CKA | " + " | ".join(f"decay {d}" for d in DECAYS) + " |")
+    print("|---|" + "---|" * len(DECAYS))
+    for true in (0.99, 0.5, 0.1):
+        found = [coverage(2 * repetitions, 50, 1, true, size=1, decay=d) for d in DECAYS]
+        print(f"| {true} | {' | '.join(found)} |", flush=True)

@@ -45,7 +45,8 @@ MAY_KNOW = {
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
     "runs": {"labels", "data", "detector", "networks", "torch"},
     "probe": {"analysis", "data", "devices", "files", "networks", "runs", "torch", "tqdm"},
-    "comparison": {"analysis", "files", "probe", "torch", "pandas"},
+    "rounding": {"analysis", "probe", "torch"},
+    "comparison": {"analysis", "files", "probe", "rounding", "torch", "pandas"},
     "crossing": {"analysis", "comparison", "probe", "torch", "pandas"},
     "comparison_files": {
         "analysis",

@@ -15,16 +15,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from yolo_synth.analysis.activations.run import Precision, gram_matrices
+from yolo_synth.analysis.activations.run import Precision
 from yolo_synth.analysis.activations.structure import IMAGE, Structure
 from yolo_synth.analysis.similarity.centring import between_groups, count_groups, numbered
 from yolo_synth.analysis.similarity.cka import cka, deconfound, same_start
+from yolo_synth.analysis.similarity.extremes import EXTREMES, extremes
 from yolo_synth.analysis.similarity.jackknife import influence, jackknife, residual_p
 from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.analysis.similarity.opinions import opinion, rank_agreements
 from yolo_synth.analysis.similarity.permutation import PermutationTest, permutation_test
 from yolo_synth.analysis.similarity.series import LayerSeries, Values
 from yolo_synth.probe import Grams, Label, Shown, Subject, probe_label
+from yolo_synth.rounding import Rounding, rounding_error
 
 Matrix = npt.NDArray[np.float64]
 
@@ -40,10 +42,7 @@ DRAWS: Final = 1000
 MATCH_DRAWS: Final = 200
 """Permutations for the best matches of every layer among all; the tail of their maxima is fitted."""
 
-ROUNDING_IMAGES: Final = 16
-"""Images on which the error of a lower precision is measured."""
-
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Of what a kept comparison means: raise it whenever a number in it becomes another one."""
 
 BIASED: Final = "biased CKA"
@@ -55,6 +54,7 @@ COLUMNS: Final = {
     **{name: (name, f"{name}_") for name in MEASURES},
     "match": ("match", "match_"),
     "own_match": ("own_match", "own_match_"),
+    **{name: (name, f"{name}_") for name in EXTREMES},
 }
 """What is known of corresponding layers: in tables and files, the value's name and what its bounds'
 names start with."""
@@ -79,13 +79,13 @@ class Comparison:
             where that is all of them. As a second opinion those of `MEASURES` that were asked for, as
             `angle`, the angular Procrustes distance in radians; `match`, the second network's layer
             that is most like each of the first, and `own_match`, the same after taking out what a
-            layer has in common with all.
+            layer has in common with all. `p_lowest` and `p_highest`, the p-value of being the lowest or
+            highest layer, and `p_lowest_region` and `p_highest_region` that of a layer's scale region.
         agreement: How alike two measures rank the layers, as `CKA and angle`: Spearman's correlation
             without what both owe to depth, lower and upper end of its interval over images.
         split: The part of the data set that the images are from.
         precision: Of the layers' outputs and products.
-        error: Mean and largest error of all cells by that precision, measured on a few of the
-            images; None in float32.
+        error: Of all cells by that precision, measured on a few of the images; None in float32.
         influence: What each image adds to the debiased diagonal [L, n], if that was asked for.
     """
 
@@ -100,7 +100,7 @@ class Comparison:
     series: Mapping[str, LayerSeries] = field(default_factory=dict)
     split: str = "test"
     precision: Precision = "float32"
-    error: tuple[float, float] | None = None
+    error: Rounding | None = None
     influence: Matrix | None = None
     agreement: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
@@ -187,21 +187,6 @@ class Comparison:
         return rows
 
 
-def unpack_series(arrays: Mapping[str, Any]) -> dict[str, LayerSeries]:
-    """Return the series of a packed comparison."""
-    read = {name: LayerSeries.read(arrays, *names) for name, names in COLUMNS.items()}
-    return {name: series for name, series in read.items() if series is not None}
-
-
-def unpack_agreement(arrays: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
-    """Return how alike the measures of a packed comparison rank the layers."""
-    names, rows = (arrays.get(name, []) for name in ("agreement_of", "agreement"))
-    return {
-        str(name): (float(value), float(low), float(high))
-        for name, (value, low, high) in zip(names, rows, strict=True)
-    }
-
-
 def compare(
     first: Shown,
     second: Shown,
@@ -244,7 +229,8 @@ def compare(
     if matches:
         series |= _matches(a, b, groups)
     enough = count_groups(groups, len(probe.images)) >= INTERVAL_IMAGES
-    lower = grams.precision != "float32"
+    if first is not second and enough:
+        series |= extremes(a, b, first.structure.regions, groups)
     return Comparison(
         first.label,
         second.label,
@@ -257,7 +243,7 @@ def compare(
         series,
         probe.split,
         grams.precision,
-        _rounding(first, second, grams) if lower else None,
+        rounding_error(first, second, grams),
         _image_influence(a, b, groups) if single_images and enough else None,
         rank_agreements(diagonal, a, b, opinions, groups),
     )
@@ -367,23 +353,3 @@ def _matches(
     for name, seen in (("match", test), ("own_match", test.without_means())):
         match, p = seen.best_match()
         yield name, LayerSeries(match.double().where(match >= 0, torch.nan).numpy(), p=p.numpy())
-
-
-def _rounding(first: Shown, second: Shown, grams: Grams) -> tuple[float, float]:
-    """Return the mean and the largest error of CKA, biased and debiased, on a few of the images."""
-    images = grams.probe.images[:ROUNDING_IMAGES]
-    networks = [grams.network(subject) for subject in (first, second)]
-    chosen: tuple[Precision, Precision] = (grams.precision, "float32")
-    (a, b), (exact_a, exact_b) = (
-        [gram_matrices(network, images, precision=precision) for network in networks]
-        for precision in chosen
-    )
-    groups = (grams.probe.independent_groups or [])[:ROUNDING_IMAGES]
-    given = groups if len(set(groups)) >= FEWEST_IMAGES else None
-    errors = torch.stack(
-        [
-            (cka(a, b, debiased, given) - cka(exact_a, exact_b, debiased, given)).abs()
-            for debiased in (False, True)
-        ]
-    )
-    return float(errors.nanmean()), float(errors.nan_to_num(0).max())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from yolo_synth.analysis.figures.influence import influence_sheet
 from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
 from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.analysis.similarity.series import LayerSeries, part_means
-from yolo_synth.comparison import BIASED, DEBIASED, FORMAT, Comparison
+from yolo_synth.comparison import BIASED, COLUMNS, DEBIASED, FORMAT, Comparison
 from yolo_synth.crossing import Crossing
 from yolo_synth.escaping import csv_text
 from yolo_synth.files import Kept, file_name, write_whole
@@ -50,8 +51,7 @@ def summary(result: Comparison | Crossing) -> str:
     text = "; ".join(said)
     if result.error is None:
         return text
-    mean, most = result.error
-    return f"{text}; {result.precision} errs by {mean:.1e} on average and {most:.1e} at most"
+    return f"{text}; {result.precision} errs by {result.error}"
 
 
 def _means(series: LayerSeries, structure: Structure) -> str:
@@ -75,7 +75,7 @@ def figures(result: Comparison, probe: Probe) -> dict[str, Figure]:
     """Return the curve over layers, both heat maps and the images that matter most, by file name."""
     title = f"{result.name}\n{result.label}"
     if result.error is not None:
-        title += f", {result.precision} (error {result.error[0]:.1e} on average)"
+        title += f", {result.precision} (error {result.error.mean:.1e} on average)"
     series = {DEBIASED: result.debiased_series}
     if "partial" in result.series:
         series[f"{DEBIASED}, given the common start"] = LayerSeries(result.series["partial"].value)
@@ -140,6 +140,21 @@ def write_comparison(result: Comparison, probe: Probe, folder: Path) -> None:
         write_whole(folder / f"{name}.png", draw)
     arrays = result.pack() | {"image_names": probe.names}
     Kept(folder / "similarity.npz", probe.digest, FORMAT).write(arrays)
+
+
+def unpack_series(arrays: Mapping[str, Any]) -> dict[str, LayerSeries]:
+    """Return the series of a packed comparison."""
+    read = {name: LayerSeries.read(arrays, *names) for name, names in COLUMNS.items()}
+    return {name: series for name, series in read.items() if series is not None}
+
+
+def unpack_agreement(arrays: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """Return how alike the measures of a packed comparison rank the layers."""
+    names, rows = (arrays.get(name, []) for name in ("agreement_of", "agreement"))
+    return {
+        str(name): (float(value), float(low), float(high))
+        for name, (value, low, high) in zip(names, rows, strict=True)
+    }
 
 
 def folder_name(other: Label, probe: Probe) -> str:

@@ -93,12 +93,14 @@ def test_measures_that_are_asked_for_have_interval_chance_and_a_figure(runs, tmp
     assert "neighbours" not in table
 
 
-def test_bfloat16_names_its_measured_error(runs, tmp_path, capsys):
+def test_bfloat16_names_its_measured_error_and_warns_of_small_images(
+    runs, tmp_path, capsys, caplog
+):
     assert compare(runs, "F-Synthetic/0", f"--out={tmp_path / 'exact'}") == 0
     assert "errs" not in capsys.readouterr().out
     fast = ("--precision=bfloat16", f"--out={tmp_path / 'fast'}")
     assert compare(runs, "F-Synthetic/0", *fast) == 0
-    assert "bfloat16 errs by" in capsys.readouterr().out
+    said = capsys.readouterr().out
     with (
         np.load(tmp_path / "exact/similarity.npz") as a,
         np.load(tmp_path / "fast/similarity.npz") as b,
@@ -106,7 +108,20 @@ def test_bfloat16_names_its_measured_error(runs, tmp_path, capsys):
         assert str(b["precision"]) == "bfloat16"
         errors = [np.abs(a[name] - b[name]) for name in ("biased", "debiased")]
         # All 8 images are among those that the error is measured on
-        assert b["error"] == pytest.approx([np.nanmean(errors), np.nanmax(errors)])
+        assert b["error"][:2] == pytest.approx([np.nanmean(errors), np.nanmax(errors)])
+        worst = np.nan_to_num(errors).max(0)
+        row, column = np.unravel_index(worst.argmax(), worst.shape)
+    cell = f"{worst.max():.1e} at most (layer {row} with layer {column})"
+    assert f"bfloat16 errs by {np.nanmean(errors):.1e} on average and {cell}" in said
+    (warning,) = [r.getMessage() for r in caplog.records if "bfloat16" in r.getMessage()]
+    assert cell in warning
+    assert "at 32x32" in warning
+    assert "below 64 pixels compare in float32" in warning
+
+    caplog.clear()
+    assert compare(runs, "F-Synthetic/0", "--size=64", *fast) == 0
+    assert "errs by" in capsys.readouterr().out
+    assert "bfloat16" not in caplog.text
 
 
 def test_grams_are_kept_and_little_memory_goes_block_by_block(runs, tmp_path, monkeypatch):

@@ -70,6 +70,19 @@ def test_the_region_and_the_layer_where_they_are_farthest_apart_are_named():
     assert "unknown, since there is one seed" in chance
 
 
+def test_layers_and_regions_that_may_be_the_lowest_too_are_counted():
+    plain = pair()
+    lowest = np.where(np.isin(np.arange(107), [80, 82, 83]), 0.4, 0.001)
+    region = np.where(np.arange(107) < 62, 0.001, 0.3)
+    alone = np.where((np.arange(107) >= 12) & (np.arange(107) < 37), 0.9, 0.01)
+    p = {"p_lowest": lowest, "p_lowest_region": region, "p_highest_region": alone}
+    other = with_series(plain, **{name: LayerSeries(value) for name, value in p.items()})
+    text = said(findings(scores(U0=0.5), [other]), "By scale region")
+    assert "lowest in layers 62\N{EN DASH}84 (0.20, one of 3 that may be it)" in text
+    assert "highest in layers 12\N{EN DASH}36 (0.80, told from all others)" in text
+    assert "95 % interval 0.05 to 0.15, one of 3 that may be it)" in text
+
+
 def test_seeds_of_two_models_share_a_sentence():
     two = [
         added(

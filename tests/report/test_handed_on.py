@@ -19,6 +19,7 @@ from report.run_folders import write_run
 
 from yolo_synth.analysis.activations.gram_files import GramFolder, fingerprint
 from yolo_synth.analysis.similarity.cka import cka, deconfound
+from yolo_synth.analysis.similarity.extremes import EXTREMES
 from yolo_synth.analysis.similarity.gaps import gap_test
 from yolo_synth.analysis.similarity.jackknife import difference, leave_one_out
 from yolo_synth.analysis.similarity.permutation import permutation_test
@@ -158,7 +159,8 @@ def test_frames_of_a_sequence_add_nothing_to_a_pair(studies):
         assert first.name == second.name
         assert second.images == FRAMES * first.images
         np.testing.assert_allclose(first.debiased, second.debiased, atol=1e-8)
-        for name in ("debiased", "partial"):
+        for name in ("debiased", "partial", *EXTREMES):
+            assert (name in first.series) == (name in second.series)
             if name in first.series:
                 same(first.series[name], second.series[name])
     judged = of(studies[1], "U-Real", "U-Synthetic").debiased_series

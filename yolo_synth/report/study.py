@@ -23,9 +23,8 @@ from yolo_synth.comparison import (
     INTERVAL_IMAGES,
     Comparison,
     compare,
-    unpack_agreement,
-    unpack_series,
 )
+from yolo_synth.comparison_files import unpack_agreement, unpack_series
 from yolo_synth.data.source import Config, data_module
 from yolo_synth.evaluation import domain_data, evaluation_table
 from yolo_synth.files import Kept, digest, file_name

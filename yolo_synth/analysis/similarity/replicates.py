@@ -254,7 +254,17 @@ def _pairs_products(a: Tensor, b: Tensor, member: Tensor) -> tuple[Tensor, Tenso
 
 def spread(cells: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, Tensor]:
     """Return values, variances and degrees of freedom of all cells in a row; see `jackknife.jackknife`."""
-    results: list[tuple[Tensor, Tensor, Tensor]] = []
+    value, variance, freedom, _ = bent_spread(cells)
+    return value, variance, freedom
+
+
+def bent_spread(cells: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the same, and by how many errors the error grows where the value grows by one.
+
+    Weigh the images along their influences d, so that the value moves with the least effort: after a way
+    of x errors it is θ + error (x + b x² / 2), and the error has grown by b x. b = Σ Qᵢⱼ dᵢdⱼ / (n ‖d‖³).
+    """
+    results: list[tuple[Tensor, ...]] = []
     for value, one, two in cells:
         n = one.shape[-1]
         deviation = one - one.mean(-1, keepdim=True)
@@ -271,6 +281,16 @@ def spread(cells: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, Tensor, Tensor]
         variance = torch.maximum(first_order - twice, first_order / 2)
         kurtosis = deviation.pow(4).mean(-1) / second.square()
         freedom = 2 * n * (variance / first_order).square() / (kurtosis - 1)
-        results.append((value, variance, freedom.nan_to_num(n - 1.0).clamp(1.0, n - 1.0)))
-    value, variance, freedom = (torch.cat(column) for column in zip(*results, strict=True))
-    return value, variance, freedom
+        # Less the mean over pairs, of which there are none of an image with itself
+        pulled = (interaction @ deviation[..., None])[..., 0] * deviation
+        bend = (pulled.sum(-1) + mean * deviation.square().sum(-1)) / n / (n * second).pow(1.5)
+        results.append(
+            (
+                value,
+                variance,
+                freedom.nan_to_num(n - 1.0).clamp(1.0, n - 1.0),
+                bend.nan_to_num(0.0, 0.0, 0.0),
+            )
+        )
+    value, variance, freedom, bend = (torch.cat(column) for column in zip(*results, strict=True))
+    return value, variance, freedom, bend

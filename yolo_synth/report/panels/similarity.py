@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from yolo_synth.analysis.similarity.chance import SIGNIFICANT
 from yolo_synth.comparison import BIASED, DEBIASED, Comparison
 from yolo_synth.report.figures import inline_svg
 from yolo_synth.report.pairs import at_papers_size, is_of_one_seed, main_pairs
@@ -124,12 +125,13 @@ def _where(group: Sequence[Comparison]) -> str:
             for region in pair.structure.regions
             if np.isfinite(series.value[region]).any()
         ]
-        for found, choose in ((lowest, min), (highest, max)):
+        for name, found, choose in (("p_lowest", lowest, min), ("p_highest", highest, max)):
             value, region = choose(regions, key=lambda one: one[0])
-            found.append(f"{span(region)} ({number(value)})")
+            starts = [other.start for _, other in regions]
+            found.append(f"{span(region)} ({number(value)}{_or(pair, f'{name}_region', starts)})")
         layer = int(np.nanargmin(series.value))
         text = f"{kind(pair.structure.called[layer])}, {number(float(series.value[layer]))}"
-        layers.append(f"{layer} ({text}{_interval(pair, layer)})")
+        layers.append(f"{layer} ({text}{_interval(pair, layer)}{_or(pair, 'p_lowest')})")
     pair, rows = group[0], [pair.debiased_series for pair in group]
     return (
         f"Probed with {pair.label}, {named(group).replace(' vs ', ' and ')} have a mean debiased CKA of "
@@ -137,6 +139,15 @@ def _where(group: Sequence[Comparison]) -> str:
         f"over the head. By scale region it is lowest in {listed(lowest)} and highest in "
         f"{listed(highest)}; the lowest single layer is {listed(layers)}."
     )
+
+
+def _or(pair: Comparison, name: str, layers: Sequence[int] | None = None) -> str:
+    """Say how many layers, or those that regions start with, can be the lowest or highest one."""
+    if name not in pair.series:
+        return ""
+    p = pair.series[name].value
+    can_be = int((p[slice(None) if layers is None else list(layers)] > SIGNIFICANT).sum())
+    return f", one of {can_be} that may be it" if can_be > 1 else ", told from all others"
 
 
 def _interval(pair: Comparison, layer: int) -> str:
