@@ -48,6 +48,7 @@ def reference_scores(
     confidence: float,
     iou: float,
     names: Mapping[str, str] | None = None,
+    kept: list[Detection] | None = None,
 ) -> Scores:
     """Measure mAP of any network on the test images of a data module that is set up.
 
@@ -60,14 +61,12 @@ def reference_scores(
         confidence: As in `Network.detect`.
         iou: As in `Network.detect`.
         names: What the data call classes of the network; several may be called alike.
+        kept: Gets what is found in each image, of the classes in `matched`.
 
     Raises:
         ValueError: If they have none in common, or how the network finds objects is not known.
     """
-    spelled = {name.casefold(): name for name in module.classes}
-    called = [(names or {}).get(name, name) for name in reference.classes]
-    own = [spelled.get(name.casefold(), name) for name in called]
-    classes = tuple(name for name in dict.fromkeys(own) if name in module.classes)
+    own, classes = matched(reference, module, names)
     if reference.detect is None:
         raise ValueError(f"{reference.name}: how it finds objects is not known: compare takes it")
     if not classes:
@@ -83,7 +82,10 @@ def reference_scores(
     for images, targets in module.test_dataloader():
         found = reference.detect(images.to(device).float() / 255, confidence, iou)
         truth = [_of_classes(one, module.classes, classes) for one in targets]
-        metric.update([_of_classes(one, own, classes) for one in found], truth)
+        known = [_of_classes(one, own, classes) for one in found]
+        metric.update(known, truth)
+        if kept is not None:
+            kept += known
         objects += [
             np.bincount(one["labels"].cpu().numpy(), minlength=len(classes)) for one in truth
         ]
@@ -130,6 +132,16 @@ def without_blocks(
         return []
     means: list[float] = (np.where(known, areas, 0).sum(1) / known.sum(1)).tolist()
     return means
+
+
+def matched(
+    reference: Reference, module: DetectionData, names: Mapping[str, str] | None = None
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return what the data call each class of a network, and which classes both have, in its order."""
+    spelled = {name.casefold(): name for name in module.classes}
+    called = [(names or {}).get(name, name) for name in reference.classes]
+    own = [spelled.get(name.casefold(), name) for name in called]
+    return own, tuple(name for name in dict.fromkeys(own) if name in module.classes)
 
 
 def _say_what_differs(name: str, own: Sequence[str], module: DetectionData) -> None:

@@ -43,6 +43,7 @@ def networks(tmp_path_factory) -> dict[str, str]:
         "program": anybodys.program(root / "a", 0),
         "other": anybodys.program(root / "b", 1),
         "export": anybodys.exported(root, 0),
+        "darknet": anybodys.darknet(root, 0),
     }
 
 
@@ -118,18 +119,24 @@ def test_map_of_any_network_whose_classes_match(networks, tiny_root, tmp_path, c
     data = {"root": str(tiny_root / "gtav"), "splits": str(tiny_root / "splits/gtav")}
     config = {"class_path": "yolo_synth.GTAV", "init_args": {**data, "num_workers": 0}}
     (tmp_path / "data.yaml").write_text(yaml.dump(config))
-    given = ["evaluate", networks["program"], networks["other"], f"--data={tmp_path}/data.yaml"]
+    given = ["evaluate", networks["program"], networks["darknet"], f"--data={tmp_path}/data.yaml"]
     assert main([*given, "--trust", "--size=64", f"--out={tmp_path / 'out'}"]) == 0
     said = capsys.readouterr()
     assert "make does not know cycle, bus, truck of the" in said.err
+    assert "net does not know bus, truck of the" in said.err
     table = pd.read_csv(tmp_path / "out/evaluation.csv")
     assert list(table.columns)[:4] == ["network", "domain", "map50", "map"]
-    assert {"map50_car", "map50_person"} >= {c for c in table.columns if c.startswith("map50_")}
+    known = {"map50_car", "map50_person", "map50_cycle"}
+    assert known >= {name for name in table.columns if name.startswith("map50_")}
+    [first, second] = sorted((tmp_path / "out").glob("*.json"))
+    truth = f"--truth={tmp_path}/data.yaml"
+    assert main(["diff", str(first), str(second), truth, f"--out={tmp_path}/diff"]) == 0
+    assert (tmp_path / "diff/diff.html").is_file()
     named = ["--names={car: cycle, person: cycle}", f"--out={tmp_path / 'named'}"]
     assert main([*given, "--trust", "--size=64", *named]) == 0
     assert "map50_cycle" in (tmp_path / "named/evaluation.csv").read_text()
-    none = ["--names={car: boat, person: boat}"]
-    assert main([*given, "--trust", *none]) == 2
+    none = ["--names={car: boat, person: boat, cycle: boat}"]
+    assert main([*given, "--trust", "--size=64", *none]) == 2
     assert "say by labels in the data file which is which" in capsys.readouterr().err
     assert main(["evaluate", networks["export"], f"--data={tmp_path}/data.yaml", "--trust"]) == 2
     assert "compare takes it" in capsys.readouterr().err

@@ -10,15 +10,17 @@ from typing import Any, Final
 import pandas as pd
 
 from yolo_synth import evaluation
+from yolo_synth.boxes import Detection
 from yolo_synth.commands.classes import silent
-from yolo_synth.commands.networks import read_network
+from yolo_synth.commands.networks import as_reference, read_network
+from yolo_synth.commands.predictions import write_results
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module
 from yolo_synth.escaping import csv_text, say
-from yolo_synth.files import write_whole
+from yolo_synth.files import file_name, write_whole
 from yolo_synth.networks.references import Reference
 from yolo_synth.runs import CONFIG, Run, run_folders
-from yolo_synth.scoring import reference_scores
+from yolo_synth.scoring import matched, reference_scores
 
 CONFIDENCE: Final = 0.001
 """Least score of a box that counts, of networks that do not say one."""
@@ -59,7 +61,8 @@ def evaluate(
             as [FILE, FILE].
         size: Side of the input of other networks, in pixels; by default what each was made for.
         names: What the data call classes of other networks, as {bicycle: cycle, motorcycle: cycle}.
-        out: Folder to write the table of other networks to, as evaluation.csv.
+        out: Folder to write the table of other networks to, as evaluation.csv, and what they found, as
+            NETWORK_DOMAIN.json, which diff takes.
         trust: Whether what runs as a program on loading, and classes from elsewhere that run folders and
             files name, may run.
     """
@@ -77,12 +80,13 @@ def evaluate(
         for domain, config in domains.items():
             with silent() if number else nullcontext():  # what the data hold was said
                 module = _test_images(network, config, batch_size, size, trust)
-            found = (
-                evaluation.test_scores(network, module)
-                if isinstance(network, Run)
-                else reference_scores(network, module, CONFIDENCE, IOU, names)
-            )
+            reference, (confidence, iou) = as_reference(network), _thresholds(network)
+            kept: list[Detection] = []
+            found = reference_scores(reference, module, confidence, iou, names, kept)
             rows.append({"network": network.name, "domain": domain, **found.scores})
+            if out is not None:
+                place = Path(out) / file_name(f"{network.name}_{domain}.json")
+                write_results(kept, module, matched(reference, module, names)[1], place)
     table = pd.DataFrame(rows).set_index(["network", "domain"])
     say(table.to_string(float_format="{:.3f}".format, na_rep="-"))
     if out is not None:
@@ -95,6 +99,14 @@ def _holds_runs(text: str) -> bool:
     return (folder / CONFIG).is_file() or bool(
         folder.is_dir() and (run_folders(folder) or not (folder / "config.json").is_file())
     )
+
+
+def _thresholds(network: Run | Reference) -> tuple[float, float]:
+    """Return the least score and the overlap that a network is measured with."""
+    if isinstance(network, Reference):
+        return CONFIDENCE, IOU
+    model = network.config["model"]
+    return model["confidence"], model["iou"]
 
 
 def _test_images(
