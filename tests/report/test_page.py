@@ -147,6 +147,14 @@ def test_the_page_names_no_other_file_and_no_address(html):
     assert "default-src 'none'" in html
 
 
+def test_fractions_have_three_decimals_though_rounding_makes_one_more_than_1():
+    frame = pd.DataFrame({"mean": [1 + 3e-16, 0.5], "spread": [0.0123, 0.0456]})
+    assert re.findall("<td>(.*?)</td>", html_table(Table("t", "T", "", frame)).markup) == [
+        *("1.000", "0.012"),
+        *("0.500", "0.046"),
+    ]
+
+
 def test_names_in_tables_are_text_and_stand_whole():
     name = "<script>alert(1)</script> " * 4 + "& more"
     markup = html_table(Table("t", "T", "", pd.DataFrame({name: [0.5]}, index=[name]))).markup

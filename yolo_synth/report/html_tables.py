@@ -44,7 +44,8 @@ def _cells(table: Table) -> list[list[str]]:
     frame = table.frame
     kinds = [str(name[-1] if isinstance(name, tuple) else name).lower() for name in frame.columns]
     per_column = [_decimals(frame.iloc[:, place]) for place in range(len(kinds))]
-    if not any((numbers.abs() > 1).any() for _, numbers in frame.select_dtypes("float").items()):
+    floats = frame.select_dtypes("float").abs()
+    if not (floats > 1 + 1e-9).any(axis=None):  # a similarity's 1 may be rounded upwards
         per_column = [3] * len(kinds)
     rows = []
     for number in range(len(frame)):
