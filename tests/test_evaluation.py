@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers import fit
 
 from yolo_synth import evaluation, scoring
@@ -67,6 +68,17 @@ def change_a_weight(run: Path) -> None:
     torch.save(checkpoint, run / "best.ckpt")
 
 
+def name_the_groups(run: Path) -> None:
+    """Say what images belong to: scores without each block leave whole groups out."""
+    groups = run.parents[2] / "groups.csv"
+    data = evaluation.data_module(json.loads((run / "test/Own.json").read_text())["data"])
+    names = data.table["image"].unique()
+    groups.write_text("image,group\n" + "".join(f"{name},{name[-5]}\n" for name in names))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["init_args"]["groups"] = str(groups)
+    (run / "config.yaml").write_text(yaml.dump(config))
+
+
 def cut_the_kept_file(run: Path) -> None:
     path = run / "test/Own.json"
     path.write_bytes(path.read_bytes()[:40])
@@ -93,7 +105,10 @@ def count_measurements(monkeypatch) -> list[str]:
 
 @pytest.mark.parametrize(
     "change",
-    [mend_labels, change_a_picture, change_a_weight, cut_the_kept_file, keep_as_before],
+    [
+        *(mend_labels, change_a_picture, change_a_weight, name_the_groups, cut_the_kept_file),
+        keep_as_before,
+    ],
 )
 def test_a_score_is_measured_anew_when_what_it_follows_from_changes(run, change, monkeypatch):
     measured = count_measurements(monkeypatch)

@@ -67,7 +67,7 @@ MAY_KNOW = {
     },
     "survey": {
         *("labels", "boxes", "networks", "data", "analysis", "runs"),
-        *("torch", "pandas", "matplotlib", "cv2", "jsonargparse", "tqdm"),
+        *("torch", "pandas", "scipy", "matplotlib", "cv2", "jsonargparse", "tqdm"),
     },
     "callbacks": {
         *("labels", "boxes", "networks", "runs", "probe", "comparison", "comparison_files"),

@@ -196,11 +196,12 @@ class _TestImages:
         return bool(set(run.classes) & set(self.module(data, run.image_size).classes))
 
     def digest(self, data: Config, size: int) -> str:
-        """Digest the pictures' files, boxes and labels, and what these are called."""
+        """Digest the pictures' files, boxes, labels and groups, and what these are called."""
         key = _key(data, size)
         if key not in self._digests:
             module = self.module(data, size)
-            images = module.dataset("test").digest()
+            groups = module.groups(module.names("test"))
+            images = digest(module.dataset("test").digest(), *groups)
             five = module.classes == CLASSES
             self._digests[key] = images if five else digest(images, *module.classes)
         return self._digests[key]

@@ -25,6 +25,7 @@ from yolo_synth.boxes import Resize
 from yolo_synth.data.cache import ImageCache
 from yolo_synth.data.conditions import Where, check_where, select
 from yolo_synth.data.dataset import Batch, ImageDataset, TrainSampler, draw, in_order, loader
+from yolo_synth.data.groups import named_by
 from yolo_synth.data.headers import image_size
 from yolo_synth.data.images import Augmentation, Sample
 from yolo_synth.data.splits import (
@@ -75,46 +76,42 @@ class DetectionData(LightningDataModule):
         split_by: SplitBy | None = None,
         where: Where | None = None,
         domain: str | None = None,
+        groups: str | Path | None = None,
     ) -> None:
         """Store the settings; nothing is read yet.
 
         Args:
             root: Folder of the data set.
-            splits: Folder with train.txt, valid.txt and test.txt, one image name a line; None divides
-                the images by `split_by`.
+            splits: Folder with train.txt, valid.txt and test.txt, a name a line; None: by `split_by`.
             split_seed: Seed of what is drawn then.
             image_size: Side of the network input, in pixels.
             resize: `letterbox` keeps the aspect and pads with grey, `stretch` fills the square.
             batch_size: Images a batch, on each device.
-            num_workers: Processes that load images, for each device; None takes one for each
-                processor core that a device has, at most 8; 0 loads in the training process.
+            num_workers: Processes that load images for a device; None: as its cores, at most 8; 0: none.
             augment: Whether training images are augmented, lightly.
-            mosaic: Whether a training sample is put together from four images. Without a cache, all
-                four are decoded for it.
+            mosaic: Whether a training sample is put together from four images.
             cache: Folder that keeps images decoded at their network size (292 KB each for a street
-                image at 416), so that only the first epoch of the first run decodes them; filled as
-                images are asked for, and shared by all runs that name it. None decodes each time.
-            on_error: What to do about an image that cannot be read: `raise` ends the run when it
-                comes up and names it; `skip` reads all images once at every start, names the bad
-                ones and leaves them out of training and of every measure.
-            max_skipped: Share of a split's images that may be skipped; of more, something else is
-                wrong, and the run ends.
+                image at 416); filled as images are asked for, shared by all runs that name it. None
+                decodes each time.
+            on_error: What to do about an image that cannot be read: `raise` names it and ends the run;
+                `skip` reads all once at every start, names the bad ones and leaves them out.
+            max_skipped: Share of a split's images that may be skipped; of more the run ends.
             split_by: How to divide without lists: `image` draws 60, 20 and 20 % of the images, as in
-                the paper; `group` the same in whole sequences (GTAV) or rides (BDD100K), so that no
-                near-duplicate of a test image is trained on; `part` tests on the data set's own val
-                part (GTAV's 47 val sequences, BDD100K's val) and holds out 20 % of its train part for
-                validation. None: `image`; for COCO and YOLO data `part`.
-            where: Which images to use: an attribute (weather, scene, timeofday or group) with the
-                values that it may have, as {timeofday: [night], weather: [rainy, snowy]}; or a split
-                (train, valid or test) with such conditions of its own, as {test: {timeofday: night}}.
-                The division comes first, so no condition moves an image to another split.
+                the paper; `group` the same in whole groups (sequences, rides), so that no near-duplicate
+                of a test image is trained on; `part` tests on the data set's own val part (GTAV's 47
+                val sequences) and holds out 20 % of its train part. None: `image`; for COCO and YOLO
+                data `part`.
+            where: Which images to use: an attribute (weather, scene, timeofday or group) with its
+                values, as {timeofday: [night], weather: [rainy, snowy]}; or a split with conditions of
+                its own, as {test: {timeofday: night}}. No condition moves an image to another split.
             domain: What model names and tables call this data; None: Real for BDD100K, Synthetic for
                 GTAV, the class's name for others. Conditions are added to it (Real-night).
+            groups: CSV of each image's group, as the groups.csv of `data check --out`: frames of a
+                sequence, near-duplicates. It overrules what the data set says. Null leaves that.
 
         Raises:
-            ValueError: If images cannot be of that size, if a condition is about no
-                attribute, if both `splits` and `split_by` are given, or if `domain` is no name, or
-                a share is not one.
+            ValueError: If a size or a share is none, a condition is about no attribute, both `splits`
+                and `split_by` are given, or `domain` is no name.
         """
         super().__init__()
         self._first_epoch = 0
@@ -135,6 +132,7 @@ class DetectionData(LightningDataModule):
         self.split_by: SplitBy = split_by or self.default_split
         self.where = where or {}
         self.domain = domain
+        self.groups_file = None if groups is None else Path(groups)
         self.split_seed = split_seed
         self.image_size = image_size
         self.resize: Resize = resize
@@ -191,6 +189,8 @@ class DetectionData(LightningDataModule):
         """The box table with the filters' marks; read when first asked for, then kept."""
         if self._table is None:
             table = self.read()
+            if self.groups_file is not None:
+                table = named_by(table, self.groups_file)
             if self.on_error == "raise":
                 for path in table.loc[table["width"] == 0, "path"]:
                     image_size(self.root / path)  # says what is the matter with it
@@ -330,7 +330,7 @@ class DetectionData(LightningDataModule):
         return torch.stack([dataset[i][0] for i in range(n)]), drawn
 
     def groups(self, names: Sequence[str]) -> list[str]:
-        """Return what each image belongs to: GTAV's sequence, BDD100K's ride."""
+        """Return what each image belongs to: GTAV's sequence, BDD100K's ride, or as `groups` says."""
         table = self.table.drop_duplicates("image").set_index("image")
         return [str(group) for group in table["group"].loc[list(names)]]
 

@@ -29,7 +29,7 @@ from yolo_synth.survey.faults import (
     totals,
     unread_images,
 )
-from yolo_synth.survey.leakage import groups_by_splits, near_duplicates
+from yolo_synth.survey.leakage import clusters, groups_by_splits, near_duplicates
 from yolo_synth.survey.membership import UNUSED, split_of_images
 from yolo_synth.survey.opening import Opened, open_images
 
@@ -44,12 +44,14 @@ class Findings(NamedTuple):
         faults: What is broken.
         leaks: Sentences on what the splits share, and on what could not be checked.
         duplicates: Images of two splits that look alike: image, split, like, like_split, likeness.
+        groups: Image and group: what it belongs to, near-duplicates in one; None if not asked for.
     """
 
     summary: str
     faults: list[Fault]
     leaks: list[str]
     duplicates: pd.DataFrame
+    groups: pd.DataFrame | None = None
 
 
 def check(
@@ -70,7 +72,8 @@ def check(
 
     Args:
         data: File that names the data set, as experiments/data/bdd100k.yaml.
-        out: Folder to write all findings to, as CSV; ten of each kind are printed anyway.
+        out: Folder to write all findings to, as CSV; ten of each kind are printed anyway. Its groups.csv
+            has the groups of all images, near-duplicates joined, for `groups` in the data file.
         ignore: Kinds that do not count, as printed, separated by commas; they are listed all the same.
         workers: Threads that open images; by default one for each processor core.
         trust: Whether classes from elsewhere that the file names are imported and run.
@@ -85,16 +88,27 @@ def check(
     if workers is not None and workers < 1:
         raise ValueError(f"--workers is 1 at least, not {workers}")
     module = open_data(data, trust=trust)
-    findings = examine(module, workers)
+    findings = examine(module, workers, join=out is not None)
     say(_text(findings, ignored))
     if out is not None:
         _write(findings, Path(out))
-        say(f"{out}: faults.csv, near_duplicates.csv")
+        written = [
+            "faults.csv",
+            "near_duplicates.csv",
+            *["groups.csv"] * (findings.groups is not None),
+        ]
+        say(f"{out}: {', '.join(written)}")
     return int(any(fault.kind not in ignored for fault in findings.faults))
 
 
-def examine(module: DetectionData, workers: int | None = None) -> Findings:
-    """Check a data set; where its labels are refused, its images alone."""
+def examine(module: DetectionData, workers: int | None = None, join: bool = False) -> Findings:
+    """Check a data set; where its labels are refused, its images alone.
+
+    Args:
+        module: The data set.
+        workers: Threads that open images.
+        join: Whether to join groups of near-duplicates.
+    """
     try:
         table = module.table
     except ValueError as error:
@@ -121,7 +135,18 @@ def examine(module: DetectionData, workers: int | None = None) -> Findings:
     notes += _left_out(table, unused)
     boxes = int((table["dropped"] != "no box").sum())
     summary = f"{len(images):,} images opened ({_sizes(opened)}), {boxes:,} boxes."
-    return Findings(summary, [*faults, *opened.faults], notes, duplicates)
+    groups = None
+    if join:
+        joined = clusters(opened.thumbnails, images["group"].astype(str).tolist())
+        groups = pd.DataFrame({"image": images["image"].to_numpy(), "group": joined})
+        notes.append(_joined(images["group"].nunique(), groups["group"].nunique(), len(groups)))
+    return Findings(summary, [*faults, *opened.faults], notes, duplicates, groups)
+
+
+def _joined(before: int, after: int, images: int) -> str:
+    if before == after:
+        return f"No near-duplicates join the {before:,} groups of {images:,} images."
+    return f"Near-duplicates join {before:,} groups of {images:,} images to {after:,}."
 
 
 def _examine_files(module: DetectionData, refused: list[Fault], workers: int | None) -> Findings:
@@ -219,3 +244,5 @@ def _write(findings: Findings, folder: Path) -> None:
     columns = ["image", "split", "like", "like_split", "likeness"]
     table = findings.duplicates.reindex(columns=columns)
     write_whole(folder / "near_duplicates.csv", csv_text(table, index=False, float_format="%.3f"))
+    if findings.groups is not None:
+        write_whole(folder / "groups.csv", csv_text(findings.groups, index=False))
