@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -274,13 +275,7 @@ def start_of(run: Run) -> Subject | None:
 def both_starts(
     first: Subject, second: Subject, starts: Mapping[str, Subject | None]
 ) -> tuple[Subject, Subject] | None:
-    """Return what each of two trainings started from; None if that is not known.
-
-    Args:
-        first: A network.
-        second: Another network.
-        starts: What runs started from, by the runs' names.
-    """
+    """Return what each of two trainings started from, of `starts` by runs' names; None if not known."""
     a, b = starts.get(first.label.name), starts.get(second.label.name)
     return None if first is second or a is None or b is None else (a, b)
 
@@ -327,14 +322,12 @@ class Grams:
 
     def _read(self, subject: Shown) -> Tensor:
         folder = subject.kept("grams", self.probe)
-        if folder is None:
-            return self._compute(subject, None)
-        if self.precision != "float32":
-            folder = folder.with_name(f"{folder.name}_{self.precision}")
-        try:
-            return load_grams(folder)[0]
-        except FileNotFoundError:
-            return self._compute(subject, folder)
+        if folder is not None:
+            if self.precision != "float32":
+                folder = folder.with_name(f"{folder.name}_{self.precision}")
+            with suppress(FileNotFoundError):
+                return load_grams(folder)[0]
+        return self._compute(subject, folder)
 
     def _compute(self, subject: Shown, folder: Path | None) -> Tensor:
         network, images = self.network(subject), subject.images(self.probe)
