@@ -66,7 +66,7 @@ MUTATIONS: Final = {
     ),
     "04": Mutation(
         "the test of a similarity permutes images and not groups",
-        "comparison.py",
+        f"{SIMILARITY}judging.py",
         "between_groups(a, groups), between_groups(b, groups), DRAWS, paired=True",
         "a, b, DRAWS, paired=True",
         f"{HANDED}::test_frames_of_a_sequence_add_nothing_to_a_pair",
@@ -215,14 +215,14 @@ MUTATIONS: Final = {
     ),
     "25": Mutation(
         "what training added is judged by permutations alone",
-        "comparison.py",
+        f"{SIMILARITY}judging.py",
         "p = residual_p(a, b, test.p_corrected, groups)",
         "p = test.p_corrected",
         f"{HANDED}::test_what_training_added_is_beyond_chance_by_both_tests",
     ),
     "26": Mutation(
         "p-values of pairs are not corrected",
-        "comparison.py",
+        f"{SIMILARITY}judging.py",
         "p=test.p_corrected.numpy(),",
         "p=test.p.numpy(),",
         f"{HANDED}::test_p_values_of_a_pair_are_corrected_over_the_layers",

@@ -5,25 +5,30 @@ The callback that compares after training, `yolo-synth compare` and `yolo-synth 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from torch import Tensor
 
 from yolo_synth.analysis.activations.run import Precision
-from yolo_synth.analysis.activations.structure import IMAGE, Structure
-from yolo_synth.analysis.similarity.centring import between_groups, count_groups, numbered
-from yolo_synth.analysis.similarity.cka import cka, deconfound, same_start
+from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.similarity.centring import count_groups, numbered
+from yolo_synth.analysis.similarity.cka import cka
 from yolo_synth.analysis.similarity.extremes import EXTREMES, extremes
-from yolo_synth.analysis.similarity.jackknife import influence, jackknife, residual_p
+from yolo_synth.analysis.similarity.jackknife import influence
+from yolo_synth.analysis.similarity.judging import (
+    INTERVAL_IMAGES,
+    added,
+    best_matches,
+    judged,
+    within,
+)
 from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.analysis.similarity.opinions import opinion, rank_agreements
-from yolo_synth.analysis.similarity.permutation import PermutationTest, permutation_test
 from yolo_synth.analysis.similarity.series import LayerSeries, Values
 from yolo_synth.probe import Grams, Label, Shown, Subject, probe_label
 from yolo_synth.rounding import Rounding, rounding_error
@@ -33,16 +38,8 @@ Matrix = npt.NDArray[np.float64]
 FEWEST_IMAGES: Final = 4
 """What a debiased similarity needs."""
 
-INTERVAL_IMAGES: Final = 6
-"""What its interval needs: so many images, or groups of images where they come in groups."""
 
-DRAWS: Final = 1000
-"""Permutations of the images, or of whole groups; the smallest p-value is 1/1001."""
-
-MATCH_DRAWS: Final = 200
-"""Permutations for the best matches of every layer among all; the tail of their maxima is fitted."""
-
-FORMAT: Final = 6
+FORMAT: Final = 7
 """Of what a kept comparison means: raise it whenever a number in it becomes another one."""
 
 BIASED: Final = "biased CKA"
@@ -50,6 +47,7 @@ DEBIASED: Final = "debiased CKA"
 
 COLUMNS: Final = {
     "debiased": ("cka_debiased", ""),
+    "within": ("cka_within", "within_"),
     "partial": ("cka_partial", "partial_"),
     **{name: (name, f"{name}_") for name in MEASURES},
     "match": ("match", "match_"),
@@ -76,11 +74,13 @@ class Comparison:
             images of one sequence or ride are left out, and each of those weighs the same.
         series: Of layer i against layer i. `debiased`, the diagonal; `partial`, the same with what
             both started from regressed out, NaN in layers that did not change or began as two, absent
-            where that is all of them. As a second opinion those of `MEASURES` that were asked for, as
-            `angle`, the angular Procrustes distance in radians; `match`, the second network's layer
-            that is most like each of the first, and `own_match`, the same after taking out what a
-            layer has in common with all. `p_lowest` and `p_highest`, the p-value of being the lowest or
-            highest layer, and `p_lowest_region` and `p_highest_region` that of a layer's scale region.
+            where that is all of them; `within`, that of single images without the means of their
+            sequences or rides, where they come in such. As a second opinion those of `MEASURES` that
+            were asked for, as `angle`, the angular Procrustes distance in radians; `match`, the second
+            network's layer that is most like each of the first, and `own_match`, the same after taking
+            out what a layer has in common with all. `p_lowest` and `p_highest`, the p-value of being
+            the lowest or highest layer, and `p_lowest_region` and `p_highest_region` that of a layer's
+            scale region.
         agreement: How alike two measures rank the layers, as `CKA and angle`: Spearman's correlation
             without what both owe to depth, lower and upper end of its interval over images.
         split: The part of the data set that the images are from.
@@ -219,15 +219,17 @@ def compare(
     diagonal = np.diag(debiased).copy()
     series = {"debiased": LayerSeries(diagonal)}
     if first is not second:
-        series["debiased"] = replace(_judged(a, b, groups), value=diagonal)
+        series["debiased"] = replace(judged(a, b, groups), value=diagonal)
+        if (inside := within(a, b, groups)) is not None:
+            series["within"] = inside
     if starts:
         origins = grams(starts[0]), grams(starts[1])
-        if (added := _added(a, b, origins, first.structure, groups)) is not None:
-            series["partial"] = added
+        if (rest := added(a, b, origins, first.structure, groups)) is not None:
+            series["partial"] = rest
     opinions = {name: opinion(name, a, b, groups) for name in measures}
     series |= {name: found.series for name, found in opinions.items()}
     if matches:
-        series |= _matches(a, b, groups)
+        series |= best_matches(a, b, groups)
     enough = count_groups(groups, len(probe.images)) >= INTERVAL_IMAGES
     if first is not second and enough:
         series |= extremes(a, b, first.structure.regions, groups)
@@ -246,13 +248,6 @@ def compare(
         rounding_error(first, second, grams),
         _image_influence(a, b, groups) if single_images and enough else None,
         rank_agreements(diagonal, a, b, opinions, groups),
-    )
-
-
-def between_test(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> PermutationTest:
-    """Permute the images of one network, or its whole groups, each by its mean output."""
-    return permutation_test(
-        between_groups(a, groups), between_groups(b, groups), DRAWS, paired=True
     )
 
 
@@ -276,80 +271,3 @@ def _check_alike(first: Shown, second: Shown) -> None:
             f"{first.label} has {len(first.structure)} layers and {second.label} other "
             f"{len(second.structure)}: compare them by crossing.cross"
         )
-
-
-def _judged(a: Tensor, b: Tensor, groups: Sequence[str] | None) -> LayerSeries:
-    """Return the debiased CKA of corresponding layers, with intervals and what chance gives."""
-    test = between_test(a, b, groups)
-    low = high = torch.full_like(test.value, torch.nan)
-    if count_groups(groups, a.shape[-1]) >= INTERVAL_IMAGES:
-        interval = jackknife(a, b, test.p_corrected, paired=True, groups=groups)
-        low, high = interval.low, interval.high
-    return LayerSeries(
-        test.value.numpy(),
-        low.numpy(),
-        high.numpy(),
-        null=test.null_quantile().numpy(),
-        floor=test.null_mean.numpy(),
-        p=test.p_corrected.numpy(),
-    )
-
-
-def changes(network: Tensor, start: Tensor, groups: Sequence[str] | None) -> tuple[Tensor, Tensor]:
-    """Return what training added to a network's Grams, and in which layers it did [l]."""
-    added = deconfound(network, start, groups)
-    return added, added.flatten(1).any(1)
-
-
-def begun_alike(first: Tensor, second: Tensor, structure: Structure) -> Tensor:
-    """Return in which layers two networks had one start, and so had all that they read [l].
-
-    A layer that reads two others can be all but one of them: it has no start of its own in common.
-    """
-    if first is second:
-        return torch.ones(len(first), dtype=torch.bool)
-    common = same_start(first, second).tolist()
-    for layer, sources in enumerate(structure.sources):
-        common[layer] &= all(source == IMAGE or common[source] for source in sources)
-    return torch.tensor(common)
-
-
-def _added(
-    a: Tensor,
-    b: Tensor,
-    starts: tuple[Tensor, Tensor],
-    structure: Structure,
-    groups: Sequence[str] | None,
-) -> LayerSeries | None:
-    """Return the debiased CKA of what training added where both began alike; None if nowhere."""
-    common = begun_alike(*starts, structure)
-    (a, changed_a), (b, changed_b) = (
-        changes(network, start, groups) for network, start in zip((a, b), starts, strict=True)
-    )
-    layers = common & changed_a & changed_b
-    if not layers.any():
-        return None
-
-    def of_all(rows: Tensor) -> Values:
-        values = torch.full((len(layers),), torch.nan, dtype=torch.float64)
-        values[layers] = rows
-        return values.numpy()
-
-    a, b = a[layers], b[layers]
-    if count_groups(groups, a.shape[-1]) < INTERVAL_IMAGES:
-        return LayerSeries(of_all(cka(a, b, debiased=True, groups=groups).diagonal()))
-    p = residual_p(a, b, between_test(a, b, groups).p_corrected, groups)
-    interval = jackknife(a, b, p, paired=True, groups=groups)
-    return LayerSeries(
-        of_all(interval.value), of_all(interval.low), of_all(interval.high), p=of_all(p)
-    )
-
-
-def _matches(
-    a: Tensor, b: Tensor, groups: Sequence[str] | None
-) -> Iterator[tuple[str, LayerSeries]]:
-    """Yield which layers match best, as they are and without the means of rows and columns."""
-    test = permutation_test(between_groups(a, groups), between_groups(b, groups), MATCH_DRAWS)
-    for name, seen in (("match", test), ("own_match", test.without_means())):
-        match, p = seen.best_match()
-        yield name, LayerSeries(match.double().where(match >= 0, torch.nan).numpy(), p=p.numpy())

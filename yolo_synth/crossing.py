@@ -15,9 +15,10 @@ import pandas as pd
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.similarity.centring import between_groups
 from yolo_synth.analysis.similarity.cka import cka
+from yolo_synth.analysis.similarity.judging import MATCH_DRAWS
 from yolo_synth.analysis.similarity.permutation import PermutationTest, permutation_test
 from yolo_synth.analysis.similarity.series import LayerSeries
-from yolo_synth.comparison import MATCH_DRAWS, Matrix
+from yolo_synth.comparison import Matrix
 from yolo_synth.probe import Grams, Label, Shown, probe_label
 
 _NONE: Final = -1

@@ -250,9 +250,9 @@ class Subject(Shown):
         """The network, where it was last run."""
         return self.run.network(self.checkpoint)
 
-    @property
+    @cached_property
     def structure(self) -> Structure:
-        """The network's layers."""
+        """The network's layers, read off it once; two threads may not do so at the same time."""
         return structure_of(self.network)
 
     def kept(self, what: str, probe: Probe) -> Path:

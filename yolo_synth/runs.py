@@ -190,6 +190,12 @@ class Run:
                 f"{path}: no such checkpoint; the run has to finish an epoch first "
                 "(yolo-synth fit again goes on with it)"
             )
+        network = self.untrained()
+        load_checkpoint(network, path)
+        return network.eval()
+
+    def untrained(self) -> Network:
+        """Return a network of the run's architecture with weights drawn anew, in eval mode."""
         model = self.config["model"]
         classes, named = model["num_classes"], model.get("network")
         network: Network = (
@@ -197,7 +203,6 @@ class Run:
             if named
             else YOLOv3(classes, model["width"], model.get("anchors"))
         )
-        load_checkpoint(network, path)
         return network.eval()
 
     @property

@@ -64,7 +64,7 @@ def test_the_region_and_the_layer_where_they_are_farthest_apart_are_named():
     assert "lowest in layers 62\N{EN DASH}84 (0.20)" in text
     assert "lowest single layer is 82 (detection, 0.10, 95 % interval 0.05 to 0.15)" in text
     assert (
-        "beyond the chance of permuted images or sequences, corrected over the layers, in 107 of 107 layers"
+        "beyond chance of permuted images, corrected over the layers, in 107 of 107 layers"
         in chance
     )
     assert "unknown, since there is one seed" in chance
@@ -140,6 +140,30 @@ def test_layers_below_two_seeds_and_as_two_are_counted_with_the_margin_and_the_s
     assert "below two seeds in 55, as alike as two seeds within 10 % in 7" in text
     assert "undecided in 40 of 102 layers" in text
     assert "0.80 (95 % interval over images 0.65 to 0.99) over the backbone and 0.40" in text
+
+
+def test_both_nulls_are_named_and_untrained_networks_stand_beside_them():
+    p = np.r_[np.full(35, 0.01), np.full(72, 0.5)]
+    floor = np.r_[np.full(75, 0.19), np.full(32, 0.05)]
+    inside = with_series(
+        judged(pair(), untrained=floor), within=LayerSeries(np.full(107, 0.13), p=p)
+    )
+    text = said(findings(scores(U0=0.5), [inside]), "Judged layer by layer")
+    assert "between sequences (whole ones permuted, by their means)" in text
+    assert "within sequences (their means taken out, images permuted within each) in 35." in text
+    assert (
+        "Two untrained networks of this architecture have a mean debiased CKA of 0.19 over" in text
+    )
+
+
+def test_backbone_and_head_are_compared_by_an_interval_and_not_by_counting_pairs():
+    alike = Alike(Spread(np.array([0.6, 0.4, 0.2]), np.full(3, 0.05), np.full(3, 30.0)))
+    models = {("Real", 32): Models({("U-Real", "U-Synthetic"): alike}, {})}
+    pairs = [pair(f"U-Real/{a}", f"U-Synthetic/{b}") for a in (0, 1) for b in (0, 1)]
+    sentences = findings(scores(U0=0.5), pairs, models=models)
+    text = said(sentences, "Backbone minus head")
+    assert "U-Real and U-Synthetic 0.20 (95 % interval over images 0.10 to 0.30)" in text
+    assert not [sentence for sentence in sentences if "comparisons" in sentence]
 
 
 def test_a_layer_not_told_from_chance_in_one_pair_can_be_below_two_seeds():

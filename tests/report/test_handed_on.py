@@ -7,6 +7,7 @@ Gram matrices are drawn and lie in the run folders, where the report keeps those
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -162,7 +163,8 @@ def test_frames_of_a_sequence_add_nothing_to_a_pair(studies):
         for name in ("debiased", "partial", *EXTREMES):
             assert (name in first.series) == (name in second.series)
             if name in first.series:
-                same(first.series[name], second.series[name])
+                # Of untrained networks batch normalisation sees the images in other batches
+                same(*(replace(p.series[name], untrained=None) for p in (first, second)))
     judged = of(studies[1], "U-Real", "U-Synthetic").debiased_series
     assert 10 < judged.significant.sum() < LAYERS - 10
 
@@ -270,6 +272,35 @@ def test_frames_of_a_sequence_add_nothing_to_what_is_said_of_two_models(studies)
             if alike.ratio is not None:
                 np.testing.assert_allclose(alike.below, second[two].below, atol=1e-6)
     assert ("U-Real", "U-Real") in once.added
+
+
+def test_frames_of_a_scene_have_a_null_of_their_own(studies, tiny_root, tmp_path):
+    once, often = studies
+    assert not [pair for pair in once.pairs if "within" in pair.series]
+    # Frames that are copies differ in nothing within their sequence
+    assert all(
+        np.isnan(pair.series["within"].value).all() for pair in often.pairs if pair.is_two_runs
+    )
+
+
+def test_untrained_networks_are_beside_two_runs_and_kept(once, monkeypatch):
+    first, *_ = [pair for pair in once.pairs if pair.is_two_runs]
+    floor = first.debiased_series.untrained
+    assert floor.shape == (LAYERS,)
+    assert 0 < np.nanmean(floor[:75]) < 1
+    assert all(p.debiased_series.untrained is None for p in once.pairs if not p.is_two_runs)
+    real, synthetic = (
+        next(p for p in once.pairs if p.is_two_runs and p.probe == domain).debiased_series.untrained
+        for domain in DOMAINS
+    )
+    assert not np.array_equal(real, synthetic)
+    (table,) = verdicts.tables(verdicts.compute(once))
+    row = table.frame.loc[("Real", 32, "U-Real/0 vs U-Synthetic/0")]
+    assert row["untrained, backbone"] == pytest.approx(np.nanmean(floor[:75]))
+
+
+def test_a_network_is_taken_apart_once_and_not_by_each_thread(once):
+    assert all(subject.structure is subject.structure for subject in once.subjects)
 
 
 def test_two_models_are_held_against_the_seeds_of_both_by_all_pairs_of_runs(once):

@@ -70,7 +70,7 @@ def parted(run, seed):
 
 
 def shown(pairs, gaps=()):
-    return [similarity.section(pairs), gap.section(gaps)]
+    return [similarity.section(similarity.Layers(pairs, {})), gap.section(gaps)]
 
 
 def scorecard():

@@ -12,13 +12,15 @@ import torch
 import yaml
 from report.run_folders import save, write_run
 
-from yolo_synth import comparison, evaluation, probe
+from yolo_synth import evaluation, probe
 from yolo_synth import runs as run_folders
+from yolo_synth.analysis.similarity import judging, trainings
 from yolo_synth.analysis.similarity.gaps import participation_ratio
 from yolo_synth.analysis.similarity.series import SHARED, WORDS
 from yolo_synth.data.source import data_module
 from yolo_synth.networks.yolov3 import YOLOv3
 from yolo_synth.report import report as reporting
+from yolo_synth.report import study
 from yolo_synth.report.panels import freezing, gap, outputs, similarity_figures
 from yolo_synth.report.report import report
 from yolo_synth.report.selection import select
@@ -178,7 +180,9 @@ def test_a_second_call_computes_nothing_again(runs, out, monkeypatch):
     for module, name in (
         (probe, "gram_matrices"),
         (probe, "load_grams"),
-        (comparison, "permutation_test"),
+        (judging, "permutation_test"),
+        (trainings, "of_pairs"),
+        (study, "untrained_similarity"),
         (gap, "gap_test"),
         (freezing, "between_test"),
         (outputs, "each_layer"),

@@ -91,7 +91,7 @@ def test_the_papers_figures_score_no_difference():
     tables = [
         *score_tables(frame_of(*table_2)),
         *outputs.tables([Outputs(3, 416, values[3]), Outputs(4, 32, values[4])]),
-        *similarity.tables(pairs),
+        *similarity.tables(similarity.Layers(pairs, {})),
     ]
     card = scorecard(tables)
     assert len(card) == 90
@@ -154,7 +154,7 @@ def test_table_5_keeps_seeds_probes_and_starts_apart():
         pair("U-Real/0", "initial state", 0.9, 0.7),
     ]
     made = [
-        *similarity.tables(pairs),
+        *similarity.tables(similarity.Layers(pairs, {})),
         *start.tables(start.Added(pairs[1:2], {("Real", 32): Models({}, {})})),
     ]
     tables = {table.key: table.frame for table in made}
@@ -175,7 +175,7 @@ def test_table_5_keeps_seeds_probes_and_starts_apart():
 def test_a_layer_without_a_value_is_left_out_of_means():
     broken = pair("U-Real/0", "U-Synthetic/0", 0.8, 0.2)
     broken.biased[3, 3] = np.nan
-    frame = next(similarity.tables([broken])).frame
+    frame = next(similarity.tables(similarity.Layers([broken], {}))).frame
     assert frame["biased CKA", "backbone", "seed 0"].iloc[0] == pytest.approx(0.8)
 
 

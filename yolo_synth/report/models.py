@@ -7,16 +7,27 @@ from itertools import combinations
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.similarity.centring import count_groups
+from yolo_synth.analysis.similarity.cka import cka
+from yolo_synth.analysis.similarity.judging import INTERVAL_IMAGES, begun_alike, changes
 from yolo_synth.analysis.similarity.seeds import SeedTest, seed_test
+from yolo_synth.analysis.similarity.series import Values
 from yolo_synth.analysis.similarity.trainings import Alike, Spread, Two, together
-from yolo_synth.comparison import INTERVAL_IMAGES, begun_alike, changes
-from yolo_synth.probe import Grams, Subject
+from yolo_synth.devices import fastest
+from yolo_synth.networks.contract import Network
+from yolo_synth.probe import Grams, Probe, Subject
+from yolo_synth.runs import Run
 
 FORMAT: Final = 1
 """Of what is kept of models; raise it whenever a number in it becomes another one."""
+
+BATCH: Final = 16
+"""Images, at least, that an untrained network's batch statistics are of at a time."""
 
 Found = TypeVar("Found")
 
@@ -74,6 +85,43 @@ def measure(
         return Models(whole, {})
     names = [subject.run.model for subject in begun]
     return Models(whole, together(added, names, parts, groups, counted, progress))
+
+
+def untrained_similarity(run: Run, probe: Probe) -> Values:
+    """Return the debiased CKA of two networks that nobody trained, layer by layer.
+
+    Their weights are drawn; batch normalisation has the means and variances of the probe's images, as
+    trained networks have those of theirs: without any, the signal of later layers is lost in rounding.
+    The second floor beside permuted images: what the architecture alone makes alike. Source: Cui et
+    al., Deconfounded representation similarity for comparison of neural networks, 2022.
+    """
+
+    def grams(seed: int) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = run.untrained().to(fastest())
+        _take_statistics(network, probe.images)
+        return gram_matrices(network, probe.images)
+
+    matrix = cka(grams(0), grams(1), debiased=True, groups=probe.independent_groups)
+    similarity: Values = matrix.diagonal().numpy()
+    return similarity
+
+
+@torch.no_grad()
+def _take_statistics(network: Network, images: Tensor) -> None:
+    """Give every batch normalisation the mean of its statistics over batches of the images."""
+    layers = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a mean over batches
+        layer.train()
+    device = next(network.parameters()).device
+    for batch in images.chunk(max(1, len(images) // BATCH)):
+        network(batch.to(device).float() / 255)
+    network.eval()
 
 
 def seed_tests(models: Models, margin: float, structure: Structure) -> dict[Two, SeedTest]:

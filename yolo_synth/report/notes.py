@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from yolo_synth.analysis.similarity.centring import count_groups
-from yolo_synth.comparison import INTERVAL_IMAGES
+from yolo_synth.analysis.similarity.judging import INTERVAL_IMAGES
 from yolo_synth.report import paper
 from yolo_synth.report.study import Study
 

@@ -61,6 +61,15 @@ ROWS: Final[tuple[dict[str, Any], ...]] = (
     },
     {"name": "p", "short": "p"},
     {
+        "name": "untrained",
+        "label": "two untrained networks",
+        "short": "untrained",
+        "draw": "line",
+        "colour": "#8A9096",
+        "width": 0.9,
+        "dash": [4, 2, 1, 2],
+    },
+    {
         "name": "ceiling",
         "label": "two seeds of one model",
         "short": "two seeds",
@@ -207,7 +216,7 @@ def _pair(pair: Comparison) -> dict[str, Any]:
 def _rows(pair: Comparison) -> dict[str, Values]:
     """Return what the tracks of a pair show, and what is read at a layer, by name."""
     judged = pair.debiased_series.columns("debiased")
-    names = ("debiased", "low", "high", "null", "p", "ceiling")
+    names = ("debiased", "low", "high", "null", "untrained", "p", "ceiling")
     rows = {name: judged[name] for name in names if name in judged}
     rows["biased"] = pair.biased_series.value
     if "partial" in pair.series:

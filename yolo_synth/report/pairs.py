@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from yolo_synth.analysis.similarity.seeds import SeedTest
-from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.analysis.similarity.series import LayerSeries, Values
 from yolo_synth.analysis.similarity.trainings import Two
 from yolo_synth.comparison import Comparison
 from yolo_synth.probe import Label, Subject, both_starts
@@ -33,14 +33,24 @@ def all_couples(subjects: Sequence[Subject], starts: Mapping[str, Subject]) -> l
 
 
 def held_against_seeds(
-    pairs: Sequence[Comparison], tests: Mapping[Two, SeedTest]
+    pairs: Sequence[Comparison], tests: Mapping[Two, SeedTest], untrained: Values | None = None
 ) -> list[Comparison]:
     """Give two runs of other models what two trainings reach that differ as two seeds do.
 
     Args:
         pairs: All pairs seen by one probe.
         tests: How every two models compare with that.
+        untrained: What two untrained networks have, which two trained ones are held against too.
     """
+    pairs = [
+        with_series(
+            pair,
+            debiased=replace(
+                pair.debiased_series, untrained=untrained if pair.is_two_runs else None
+            ),
+        )
+        for pair in pairs
+    ]
     seeds = [pair for pair in pairs if is_one_model(pair)]
     return [
         with_series(

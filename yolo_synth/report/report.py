@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from yolo_synth.analysis.similarity.judging import INTERVAL_IMAGES
 from yolo_synth.analysis.similarity.measures import OPINIONS
 from yolo_synth.analysis.similarity.opinions import chosen
 from yolo_synth.analysis.similarity.seeds import MARGIN, check_margin
-from yolo_synth.comparison import INTERVAL_IMAGES
 from yolo_synth.escaping import markdown_text, say
 from yolo_synth.files import write_whole
 from yolo_synth.report.figures import Drawing, write_figures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,12 +16,12 @@ import torch
 from tqdm import tqdm
 
 from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.similarity.judging import DRAWS, INTERVAL_IMAGES
 from yolo_synth.analysis.similarity.measures import OPINIONS
 from yolo_synth.analysis.similarity.seeds import MARGIN
+from yolo_synth.analysis.similarity.series import Values
 from yolo_synth.comparison import (
-    DRAWS,
     FORMAT,
-    INTERVAL_IMAGES,
     Comparison,
     compare,
 )
@@ -32,7 +33,7 @@ from yolo_synth.networks.contract import check_side
 from yolo_synth.probe import Grams, Label, Probe, Subject, take_probe
 from yolo_synth.report import paper
 from yolo_synth.report.models import FORMAT as MODELS_FORMAT
-from yolo_synth.report.models import Models, measure, pack, seed_tests, unpack
+from yolo_synth.report.models import Models, measure, pack, seed_tests, unpack, untrained_similarity
 from yolo_synth.report.pairs import Couple, all_couples, held_against_seeds
 from yolo_synth.report.selection import select
 
@@ -154,6 +155,20 @@ class Study:
         place.write(pack(models))
         return models
 
+    def _untrained(self, probe: Probe) -> Values:
+        """Return the debiased CKA of two untrained networks, layer by layer."""
+        run = self.subjects[0].run
+        about = {name: run.config["model"].get(name) for name in ("network", "width", "anchors")}
+        name = f"untrained_{probe.domain.lower()}_{probe.size}"
+        place = self.kept(
+            name, probe, (), self.subjects[0].network.description, json.dumps(about, default=str)
+        )
+        if (arrays := place.read()) is None:
+            arrays = {"untrained": untrained_similarity(run, probe)}
+            place.write(arrays)
+        values: Values = arrays["untrained"]
+        return values
+
     def _seen_by(self, probe: Probe) -> list[Comparison]:
         grams = Grams(probe)
         couples = all_couples(self.subjects, self.starts)
@@ -161,7 +176,8 @@ class Study:
         found = [place.read() for place in places]
         for (first, second, starts), arrays in zip(couples, found, strict=True):
             for subject in (first, second, *(starts or ())) if arrays is None else ():
-                grams(subject)  # before the threads, which would compute one twice
+                # Before the threads, which would do either twice, and at once
+                _ = grams(subject), subject.structure
 
         def pair_of(couple: Couple, arrays: dict[str, Any] | None) -> Comparison:
             if arrays is not None:
@@ -177,7 +193,7 @@ class Study:
                 pairs.append(pair)
                 bar.update()
         tests = seed_tests(self._models(probe, grams), self.margin, self.structure)
-        pairs = held_against_seeds(pairs, tests)
+        pairs = held_against_seeds(pairs, tests, self._untrained(probe))
         for pair, place, arrays in zip(pairs, places, found, strict=True):
             if arrays is None or not _is_held_alike(pair, arrays):
                 place.write(pair.pack())
@@ -220,7 +236,7 @@ def _has_opinion(couple: Couple, size: int) -> bool:
 def _is_held_alike(pair: Comparison, arrays: dict[str, Any]) -> bool:
     """Tell whether a kept pair is held against two seeds as follows from the other pairs now."""
     rows = pair.debiased_series.columns("debiased")
-    names = ("ceiling", "ratio", "ratio_low", "ratio_high", "p_below", "p_alike")
+    names = ("untrained", "ceiling", "ratio", "ratio_low", "ratio_high", "p_below", "p_alike")
     if {name for name in names if name in arrays} != {name for name in names if name in rows}:
         return False
     return all(

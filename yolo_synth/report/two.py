@@ -19,8 +19,9 @@ from yolo_synth.analysis.activations.layers import is_planned
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures.similarity import ribbon_figure, similarity_curves
 from yolo_synth.analysis.similarity.floors import gap_with_floor
+from yolo_synth.analysis.similarity.judging import DRAWS
 from yolo_synth.analysis.similarity.series import LayerSeries
-from yolo_synth.comparison import BIASED, DEBIASED, DRAWS, Comparison
+from yolo_synth.comparison import BIASED, DEBIASED, Comparison
 from yolo_synth.comparison_files import crossing_heatmap, heatmap, summary
 from yolo_synth.crossing import Crossing, Matches
 from yolo_synth.escaping import csv_text

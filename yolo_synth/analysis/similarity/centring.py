@@ -163,6 +163,23 @@ def between_groups(grams: Tensor, groups: Sequence[Hashable] | None) -> Tensor:
     return grams if member is None else group_means(checked(grams), member.to(grams.device))[1]
 
 
+def within_groups(grams: Tensor, groups: Sequence[Hashable] | None) -> Tensor | None:
+    """Return Gram matrices without the groups' mean outputs [l, n, n]; None if each image is alone.
+
+    What is left is how the images of one group differ from each other. They can change places within
+    their group: a `permutation_test` of these, with these groups, is one of what two networks have in
+    common there.
+    """
+    member = numbered(groups, grams.shape[-1])
+    if member is None:
+        return None
+    member = member.to(grams.device)
+    grams = checked(grams)
+    rows, means = group_means(grams, member)
+    across = rows[..., member]
+    return without_noise(grams - across - across.mT + means[..., member, :][..., member], grams)
+
+
 def normalized(grams: Tensor, debiased: bool, groups: Sequence[Hashable] | None = None) -> Tensor:
     """Centre Grams [layers, n, n], or U-centre them, and scale each to norm 1: inner products are CKA.
 

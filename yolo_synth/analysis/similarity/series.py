@@ -36,6 +36,7 @@ class LayerSeries:
         high: Upper end.
         null: 95 % point of what chance gives.
         floor: Mean of the same.
+        untrained: The value of two untrained networks of the same architecture.
         ceiling: What two seeds of one model reach: √(c_aa c_bb).
         ratio: Mean over all pairs of seeds of both models, over the ceiling.
         ratio_low: Lower end of its 95 % interval.
@@ -50,6 +51,7 @@ class LayerSeries:
     high: Values | None = None
     null: Values | None = None
     floor: Values | None = None
+    untrained: Values | None = None
     ceiling: Values | None = None
     ratio: Values | None = None
     ratio_low: Values | None = None

@@ -15,8 +15,9 @@ from yolo_synth.analysis.similarity.centring import count_groups
 from yolo_synth.analysis.similarity.chance import holm
 from yolo_synth.analysis.similarity.cka import cka
 from yolo_synth.analysis.similarity.jackknife import difference
+from yolo_synth.analysis.similarity.judging import INTERVAL_IMAGES, between_test
 from yolo_synth.analysis.similarity.series import LayerSeries
-from yolo_synth.comparison import INTERVAL_IMAGES, Comparison, between_test
+from yolo_synth.comparison import Comparison
 from yolo_synth.probe import Grams, Label, Subject
 from yolo_synth.report import paper
 from yolo_synth.report.pairs import at_papers_size, is_of_one_seed

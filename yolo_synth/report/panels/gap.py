@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures.similarity import similarity_curves
 from yolo_synth.analysis.similarity.gaps import gap_test, participation_ratio
+from yolo_synth.analysis.similarity.judging import DRAWS
 from yolo_synth.analysis.similarity.series import LayerSeries, Values, part_means
-from yolo_synth.comparison import DRAWS, FEWEST_IMAGES
+from yolo_synth.comparison import FEWEST_IMAGES
 from yolo_synth.files import file_name
 from yolo_synth.probe import Grams, Label, Probe, Subject
 from yolo_synth.report import paper

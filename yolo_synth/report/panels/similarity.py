@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from yolo_synth.analysis.similarity.chance import SIGNIFICANT
 from yolo_synth.comparison import BIASED, DEBIASED, Comparison
-from yolo_synth.report.figures import inline_svg
+from yolo_synth.report.figures import Drawing, inline_svg
+from yolo_synth.report.models import Models, of_two
 from yolo_synth.report.pairs import at_papers_size, is_of_one_seed, main_pairs
 from yolo_synth.report.panel import Panel, Section, Table
 from yolo_synth.report.panels.similarity_figures import (
@@ -21,18 +22,26 @@ from yolo_synth.report.panels.similarity_figures import (
 )
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import SPREAD, seeds_as_columns
-from yolo_synth.report.words import kind, listed, named, number, part_means, span
+from yolo_synth.report.words import interval, kind, listed, named, number, part_means, span
 
 _INDEX: Final = ["probe images", "size", "pair"]
 
 
-def compute(study: Study) -> list[Comparison]:
-    """Return all pairs."""
-    return study.pairs
+class Layers(NamedTuple):
+    """What the panel speaks of: all pairs, and what is known of models by probe and size."""
+
+    pairs: Sequence[Comparison]
+    models: Mapping[tuple[str, int], Models]
 
 
-def tables(pairs: Sequence[Comparison]) -> Iterator[Table]:
+def compute(study: Study) -> Layers:
+    """Return all pairs, and what is known of models."""
+    return Layers(study.pairs, study.models)
+
+
+def tables(result: Layers) -> Iterator[Table]:
     """Yield Table 5 for runs of one seed, the same across seeds and for initial states, and all layers."""
+    pairs = result.pairs
     two = [pair for pair in pairs if pair.is_two_runs]
     same = [pair for pair in two if is_of_one_seed(pair)]
     if same:
@@ -102,12 +111,12 @@ def _means(pairs: Sequence[Comparison]) -> pd.DataFrame:
     )
 
 
-def sentences(pairs: Sequence[Comparison]) -> Iterator[str]:
+def sentences(result: Layers) -> Iterator[str]:
     """Say how alike real and synthetic training are and where, and how near all are to their start."""
+    pairs = result.pairs
     main = main_pairs(pairs)
-    yield from map(_where, main)
-    if compared := [pair for pair in pairs if pair.is_two_runs]:
-        yield _backbone_and_head(compared)
+    for group in main:
+        yield _where(group) + _backbone_and_head(result, group)
     yield from _distance_from_start(pairs)
     if main:
         yield _bias([pair for group in main for pair in group])
@@ -160,13 +169,22 @@ def _interval(pair: Comparison, layer: int) -> str:
     return f", 95 % interval {number(series.low[layer])} to {number(series.high[layer])}"
 
 
-def _backbone_and_head(pairs: Sequence[Comparison]) -> str:
-    means = [pair.debiased_series.means(pair.structure.parts) for pair in pairs]
-    gaps = [mean["backbone"] - mean["head"] for mean in means]
+def _backbone_and_head(result: Layers, group: Sequence[Comparison]) -> str:
+    """Say how much higher two models, and two seeds of either, are over the backbone than over the head."""
+    pair = group[0]
+    a, b = pair.models
+    found = result.models[pair.probe, pair.size].whole
+    texts = []
+    for two, who in (((a, b), f"{a} and {b}"), *(((m, m), f"two seeds of {m}") for m in (a, b))):
+        alike = of_two(found, two)
+        if alike is not None and np.isfinite(alike.means.value[-1]):
+            low, high = alike.means.ends()
+            texts.append(f"{who} {interval(alike.means.value[-1], low[-1], high[-1])}")
+    if not texts:
+        return ""
     return (
-        f"The mean debiased CKA is higher over the backbone than over the head in "
-        f"{sum(gap > 0 for gap in gaps)} of {len(means)} comparisons of two runs (all pairs, probes and "
-        f"sizes; backbone minus head {number(min(gaps))} to {number(max(gaps))})."
+        f" Backbone minus head, all pairs of runs together: {listed(texts)}. The images vary in this, the "
+        "trainings do not."
     )
 
 
@@ -198,13 +216,18 @@ def _bias(pairs: Sequence[Comparison]) -> str:
     )
 
 
-def section(pairs: Sequence[Comparison]) -> Section:
+def figures(result: Layers) -> Iterator[Drawing]:
+    """Yield all figures of pairs."""
+    return drawings(result.pairs)
+
+
+def section(result: Layers) -> Section:
     """Return the tracks and maps of all pairs, and the tracks of real and synthetic training as SVG."""
-    svg = ""
+    pairs, svg = result.pairs, ""
     if main := main_pairs(pairs):
         title = f"{HEADLINE}\n{main[0][0].label}"
         svg = inline_svg(draw_ribbon(main[0][:MOST_CURVES], title))
     return Section("layers", "Layer by layer", "", pairs=pairs, svg=svg)
 
 
-PANEL = Panel("similarity", "Similarity", compute, tables, sentences, drawings, section)
+PANEL = Panel("similarity", "Similarity", compute, tables, sentences, figures, section)

@@ -24,7 +24,7 @@ from yolo_synth.report.models import Models, of_two
 from yolo_synth.report.pairs import is_one_model, main_pairs
 from yolo_synth.report.panel import Panel, Table
 from yolo_synth.report.study import Study
-from yolo_synth.report.words import interval, listed, named, percent
+from yolo_synth.report.words import interval, listed, named, number, percent
 
 
 class Verdicts(NamedTuple):
@@ -62,12 +62,17 @@ def tables(result: Verdicts) -> Iterator[Table]:
     for pair in result.pairs:
         words = pair.debiased_series.verdict()
         means = part_means(pair.debiased_series.calibrated(), pair.structure.parts)
+        floor = pair.debiased_series.untrained
+        nothing = np.full(len(pair.structure), np.nan)
+        untrained = part_means(nothing if floor is None else floor, pair.structure.parts)
         rows.append(
             {
                 "probe images": pair.probe,
                 "size": pair.size,
                 "pair": pair.name,
                 **{word: int((words == word).sum()) for word in (*WORDS, SHARED)},
+                "beyond chance within sequences": _count_within(pair),
+                **{f"untrained, {part}": untrained[part] for part in pair.structure.parts},
                 **{f"calibrated, {part}": means[part] for part in pair.structure.parts},
             }
         )
@@ -75,16 +80,24 @@ def tables(result: Verdicts) -> Iterator[Table]:
         yield Table(
             "verdicts",
             "What the tests allow to say",
-            "Number of layers. Not told from chance: the p-value of permuted images (whole sequences where "
-            "they come in such), corrected over the layers, is above 0.05. Below two seeds: the debiased "
-            "CKA of all pairs of seeds of the two models, over what two seeds of one model reach (the "
-            "geometric mean of both), is below 1, by a jackknife over images, corrected over the layers. "
+            "Number of layers. Not told from chance: the p-value of permuted images, or between sequences "
+            "where images come in such (whole ones permuted, by their means), corrected over the layers, "
+            "is above 0.05; the null within sequences (their means taken out, images permuted within each) "
+            "is counted beside it. Below two seeds: the debiased CKA of all pairs of seeds of the two "
+            "models, over what two seeds of one model reach (the geometric mean of both), is below 1, by "
+            "a jackknife over images, corrected over the layers. "
             f"As two seeds: within {percent(result.margin)} of that, by two one-sided tests. Undecided: "
             "neither is shown, or there are not two seeds; more images decide more. The same in both: "
-            "frozen, or shared. Calibrated: the mean place of the debiased CKA between the mean of "
+            "frozen, or shared. Untrained: mean debiased CKA of two networks of this architecture that "
+            "nobody trained, on the same images. Calibrated: its mean place between the mean of "
             "permuted images (0) and two seeds (1).",
             pd.DataFrame(rows).set_index(["probe images", "size", "pair"]),
         )
+
+
+def _count_within(pair: Comparison) -> float:
+    within = pair.series.get("within")
+    return float("nan") if within is None else int((within.significant & ~within.shared).sum())
 
 
 def sentences(result: Verdicts) -> Iterator[str]:
@@ -96,12 +109,39 @@ def sentences(result: Verdicts) -> Iterator[str]:
 def _against_chance(group: Sequence[Comparison]) -> str:
     series = [pair.debiased_series for pair in group]
     pair = group[0]
+    in_groups = "within" in pair.series
+    between = "between sequences (whole ones permuted, by their means)" if in_groups else ""
     return (
         f"Judged layer by layer, {named(group).rstrip(',')} ({pair.probe} images at "
-        f"{pair.size}x{pair.size}): beyond the chance of permuted images or sequences, "
-        f"corrected over the layers, in {listed(int(one.significant.sum()) for one in series)} of "
-        f"{max(_judged(one) for one in series)} layers."
+        f"{pair.size}x{pair.size}): beyond chance {between or 'of permuted images'}, "
+        f"corrected over the layers, in {_beyond(series)} of "
+        f"{max(_judged(one) for one in series)} layers{_within(group)}.{_untrained(pair)}"
     )
+
+
+def _beyond(series: Sequence[LayerSeries]) -> str:
+    return listed(int((one.significant & ~one.shared).sum()) for one in series)
+
+
+def _within(group: Sequence[Comparison]) -> str:
+    """Count the layers beyond the null within sequences, where there are any."""
+    series = [pair.series["within"] for pair in group if "within" in pair.series]
+    if not series:
+        return ""
+    return (
+        ", and within sequences (their means taken out, images permuted within each) in "
+        f"{_beyond(series)}"
+    )
+
+
+def _untrained(pair: Comparison) -> str:
+    """Say what two untrained networks have, as the second floor."""
+    values = pair.debiased_series.untrained
+    if values is None:
+        return ""
+    means = part_means(values, pair.structure.parts)
+    texts = listed(f"{number(means[part])} over the {part}" for part in pair.structure.parts)
+    return f" Two untrained networks of this architecture have a mean debiased CKA of {texts}."
 
 
 def _judged(series: LayerSeries) -> int:
