@@ -8,7 +8,7 @@ VENV := $(if $(filter-out $(VERSION),$(shell test ! -x .venv/bin/python || .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test fuzz docs lint types browser format bench clean
+.PHONY: demo test fuzz contract docs lint types browser format bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/yolo-synth demo
@@ -22,6 +22,10 @@ SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 fuzz: $(INSTALLED)
 	@echo "seed $(SEED): make fuzz SEED=$(SEED) draws the same"
 	$(BIN)/python -m pytest -q -n 2 -m fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(SEED)
+
+# The networks of transformers and timm, on the oldest and the newest versions that are supported.
+contract: $(INSTALLED)
+	bash benchmarks/contract.sh $(BIN)/python
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/build.py docs/api

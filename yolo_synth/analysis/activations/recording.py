@@ -37,8 +37,8 @@ class Recorded:
         tensors: What it returned, without values.
         order: When it returned first.
         leaves: How many of the modules in it that have none inside can be compared.
-        sets: Which of the tensors are sets of queries, [images, queries, features]: there are as many
-            as the network chose or sorted by their scores before.
+        sets: Which of the tensors are sets of queries, [images, queries, ...]: there are as many as the
+            network chose or sorted by their scores before.
         by_image: Which of the tensors had a row more when there was an image more.
     """
 
@@ -116,7 +116,9 @@ def record(network: nn.Module, images: Tensor) -> dict[str, Recorded]:
         module.order = module.order or order
         module.calls += 1
         module.tensors = [*(module.tensors or ()), *(tensor.to("meta") for tensor in tensors)]
-        module.sets += [t.dim() == 3 and t.shape[1] in sorting.lengths for t in tensors]
+        chosen = [t.dim() > 2 and t.shape[1] in sorting.lengths for t in tensors]
+        rows = any(t.dim() == 3 and is_set for t, is_set in zip(tensors, chosen, strict=True))
+        module.sets += [rows and is_set for is_set in chosen]  # a map may have as many channels
 
     sorting = _Sorting(len(images))
     with hooked(network, set(modules), note), torch.inference_mode(), sorting:
