@@ -109,15 +109,15 @@ MUTATIONS: Final = {
     "10": Mutation(
         "a box at the first threshold of overlap is no hit",
         "matching.py",
-        "near = iou >= THRESHOLDS[0]",
-        "near = iou > THRESHOLDS[0]",
+        "near = overlap >= THRESHOLDS[0]",
+        "near = overlap > THRESHOLDS[0]",
         "test_average_precision.py",
     ),
     "11": Mutation(
         "a box at any threshold of overlap is no hit",
         "matching.py",
-        "iou[begin:end, None] >= THRESHOLDS",
-        "iou[begin:end, None] > THRESHOLDS",
+        "overlap[begin:end, None] >= THRESHOLDS",
+        "overlap[begin:end, None] > THRESHOLDS",
         "test_average_precision.py",
     ),
     "12": Mutation(
@@ -202,8 +202,8 @@ MUTATIONS: Final = {
     "23": Mutation(
         "an interval is offered whatever chance says",
         f"{SIMILARITY}jackknife.py",
-        "p.to(value) <= SIGNIFICANT, level)",
-        "p.to(value) <= 1, level)",
+        "p.to(value) <= SIGNIFICANT, level, bend=bend)",
+        "p.to(value) <= 1, level, bend=bend)",
         "analysis/test_uncertainty.py::test_no_interval_is_offered_for_independent_features",
     ),
     "24": Mutation(
