@@ -19,7 +19,8 @@ PAGES = [*sorted((PROJECT / "docs").glob("*.md")), PROJECT / "CONTRIBUTING.md"]
 CALCULATED = (
     *("boxes", "data.splits"),
     *(f"analysis.similarity.{name}" for name in ("cka", "centring", "chance", "gaps", "jackknife")),
-    *(f"analysis.similarity.{name}" for name in ("measures", "permutation")),
+    *(f"analysis.similarity.{name}" for name in ("measures", "permutation", "distances")),
+    *(f"analysis.similarity.{name}" for name in ("opinions", "extremes", "seeds")),
 )
 """Files whose functions show by numbers what they do."""
 

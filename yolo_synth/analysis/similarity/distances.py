@@ -27,6 +27,13 @@ def rbf(grams: Tensor, threshold: float = 1.0) -> Tensor:
 
     Raises:
         ValueError: As `center`, or if the median distance is zero though the layer is not constant.
+
+    Example:
+        Three images at 0, 1 and 3:
+
+        >>> x = torch.tensor([[0.0], [1], [3]])
+        >>> [round(value, 2) for value in rbf(x @ x.mT)[0].tolist()]
+        [1.0, 0.61, 0.01]
     """
     squared = squared_distances(grams)
     flat = squared.flatten(-2)
@@ -55,6 +62,14 @@ def rsa(grams_a: Tensor, grams_b: Tensor, rank: bool = True) -> Tensor:
 
     Raises:
         ValueError: As `cka`; n must be at least 3.
+
+    Example:
+        Distances 1, 3 and 2 of three images, and 2, 3 and 1:
+
+        >>> x, y = torch.tensor([[0.0], [1], [3]]), torch.tensor([[0.0], [2], [3]])
+        >>> a, b = (x @ x.mT)[None], (y @ y.mT)[None]
+        >>> [round(rsa(a, b, rank).item(), 2) for rank in (True, False)]
+        [0.5, 0.72]
     """
     check_same_images(grams_a, grams_b)
     n = grams_a.shape[-1]
