@@ -7,7 +7,7 @@ import torch
 from references import anybodys
 from torchvision.models import get_model
 
-from yolo_synth.networks.references import read_reference
+from yolo_synth.networks.references import Preprocessing, normalise, read_reference
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,15 @@ def test_a_darknet_files_length_says_its_width_and_classes(tmp_path):
     read = read_reference(anybodys.darknet(tmp_path, 0))
     assert read.network.width == 0.0625
     assert read.classes == ("person", "cycle", "car")
+
+
+def test_a_network_subtracts_the_mean_and_divides_by_the_deviation_itself():
+    torch.manual_seed(0)
+    network, images = torch.nn.Conv2d(3, 2, 3), torch.rand(2, 3, 8, 8)
+    mean, deviation = (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)
+    rows = [(images[:, c] - mean[c]) / deviation[c] for c in range(3)]
+    expected = network(torch.stack(rows, 1))
+    wants = Preprocessing(64, mean=mean, deviation=deviation)
+    assert str(wants).endswith("less 0.4 0.5 0.6, divided by 0.1 0.2 0.3, made for 64x64")
+    normalise(network, wants)
+    torch.testing.assert_close(network(images), expected)
