@@ -216,15 +216,17 @@ MUTATIONS: Final = {
     "25": Mutation(
         "what training added is judged by permutations alone",
         f"{SIMILARITY}judging.py",
-        "p = residual_p(a, b, test.p_corrected, groups)",
-        "p = test.p_corrected",
+        "p = residual_p(a, b, between_test(a, b, groups).p_corrected, groups)",
+        "p = between_test(a, b, groups).p_corrected",
         f"{HANDED}::test_what_training_added_is_beyond_chance_by_both_tests",
     ),
     "26": Mutation(
         "p-values of pairs are not corrected",
         f"{SIMILARITY}judging.py",
-        "p=test.p_corrected.numpy(),",
-        "p=test.p.numpy(),",
+        "high.numpy(),\n        null=test.null_quantile().numpy(),\n        floor=test.null_mean.numpy(),\n"
+        "        p=test.p_corrected.numpy(),",
+        "high.numpy(),\n        null=test.null_quantile().numpy(),\n        floor=test.null_mean.numpy(),\n"
+        "        p=test.p.numpy(),",
         f"{HANDED}::test_p_values_of_a_pair_are_corrected_over_the_layers",
     ),
     "27": Mutation(
