@@ -41,6 +41,7 @@ from yolo_synth.data.listing import (
     look_for,
     seen_in,
 )
+from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import box_frame, box_table
 from yolo_synth.data.unused import unused_files
@@ -165,7 +166,7 @@ def _read(root: Path, files: _Files) -> Content:
     attributes = {name: [""] * len(images) for name in Attributes.__struct_fields__}
     read = np.zeros(len(images), bool)
     of_frames: list[int] = []
-    parts = []
+    parts, mistakes = [], []
     for entries in _read_labels(files):
         for place, stem, said in zip(*entries[:3], strict=True):
             row = rows.get(stem, -1)
@@ -173,11 +174,13 @@ def _read(root: Path, files: _Files) -> Content:
             if row < 0:
                 continue
             if read[row]:
-                raise ValueError(f"{place}: image {stem}.jpg has an entry already")
+                mistakes.append(f"{place}: image {stem}.jpg has an entry already")
             read[row] = True
             for name, values in attributes.items():
                 values[row] = getattr(said, name, None) or ""
-        parts.append(entries[3:])
+        mistakes += entries.mistakes
+        parts.append(entries[4:])
+    refuse(mistakes)
     if not read.any():
         names = " or ".join(_name(listing) for listing in files.of_parts + files.of_images)
         raise ValueError(f"none of the {len(images)} images has an entry in {names}")

@@ -110,6 +110,7 @@ class Entries(NamedTuple):
         places: File and number of each frame, for messages.
         stems: Name of each frame's image, without its ending.
         attributes: Of each frame.
+        mistakes: What is wrong with frames and boxes, a line each; those are not among the others.
         counts: Number of boxes of each frame, int64 [frames].
         codes: Category of each box, int8 [boxes].
         edges: float64 [boxes, 4].
@@ -118,35 +119,61 @@ class Entries(NamedTuple):
     places: list[str]
     stems: list[str]
     attributes: list[Attributes | None]
+    mistakes: list[str]
     counts: NDArray[np.int64]
     codes: NDArray[np.int8]
     edges: NDArray[np.float64]
 
 
-def collect(frames: Iterable[tuple[str, _Frame]]) -> Entries:
-    """Gather what frames say, each given with its place."""
-    places, stems, attributes = [], [], []
+def collect(frames: Iterable[tuple[str, _Frame | ValueError]]) -> Entries:
+    """Gather what frames say, each given with its place, or what is wrong with it."""
+    places: list[str] = []
+    stems: list[str] = []
+    attributes: list[Attributes | None] = []
+    mistakes: list[str] = []
     counts, codes, edges = array("q"), array("b"), array("d")
     for place, frame in frames:
-        check_name(frame.name, place)
+        try:
+            if isinstance(frame, ValueError):
+                raise frame
+            check_name(frame.name, place)
+        except ValueError as error:
+            mistakes.append(str(error))
+            continue
         places.append(place)
         stems.append(stem_of(frame.name))
         attributes.append(frame.attributes)
         before = len(codes)
         for label in frame.labels or ():
             box = label.box2d
-            if box is not None:
-                codes.append(_code(label.category, place, frame.name))
-                edges.extend((box.x1, box.y1, box.x2, box.y2))
+            if box is None:
+                continue
+            code = _CODES.get(label.category)
+            if code is None:
+                mistakes.append(_unknown(label.category, place, frame.name))
+                continue
+            codes.append(code)
+            edges.extend((box.x1, box.y1, box.x2, box.y2))
         counts.append(len(codes) - before)
     return Entries(
-        *(places, stems, attributes, np.array(counts), np.array(codes)),
+        *(places, stems, attributes, mistakes, np.array(counts), np.array(codes)),
         np.array(edges).reshape(-1, 4),
     )
 
 
-def frames_of(file: Path) -> Iterator[tuple[str, _Frame]]:
-    """Decode a label file frame by frame, so that only a part of it is in memory at a time."""
+def frames_of(file: Path) -> Iterator[tuple[str, _Frame | ValueError]]:
+    """Decode a label file frame by frame, so that only a part of it is in memory at a time.
+
+    Yields:
+        The place of each frame, and the frame, or what is wrong with it.
+    """
+    try:
+        yield from _frames_of(file)
+    except ValueError as error:  # of the file as a whole
+        yield str(file), error
+
+
+def _frames_of(file: Path) -> Iterator[tuple[str, _Frame | ValueError]]:
     decoder = msgspec.json.Decoder(_Frame)
     size = file.stat().st_size
     if size == 0:
@@ -165,7 +192,7 @@ def frames_of(file: Path) -> Iterator[tuple[str, _Frame]]:
         for raw_frames in _raw_frames(stream, str(file)):
             for raw in raw_frames:
                 place = f"{file} frame {number}"
-                yield place, _decode(partial(decoder.decode, raw), place)
+                yield place, _or_error(partial(_decode, partial(decoder.decode, raw), place))
                 number += 1
             bar.update(stream.tell() - bar.n)
 
@@ -196,8 +223,19 @@ def _raw_list(text: bytes, place: str) -> list[msgspec.Raw]:
     return _decode(partial(msgspec.json.decode, text, type=list[msgspec.Raw]), place)
 
 
-def image_frame(file: Path) -> _Frame:
-    """Decode the label file of one image, which is called as its image is."""
+def image_frame(file: Path) -> _Frame | ValueError:
+    """Decode the label file of one image, which is called as its image is; or say what is wrong."""
+    return _or_error(partial(_image_frame, file))
+
+
+def _or_error(decode: Callable[[], _Frame]) -> _Frame | ValueError:
+    try:
+        return decode()
+    except ValueError as error:
+        return error
+
+
+def _image_frame(file: Path) -> _Frame:
     whole = _decode(partial(_IMAGE_FILE.decode, file.read_bytes()), str(file))
     if isinstance(whole, list):
         whole = _ImageFile(frames=whole)
@@ -221,14 +259,11 @@ def _decode(decode: Callable[[], Decoded], place: str) -> Decoded:
         raise ValueError(f"{place}: {error}") from error
 
 
-def _code(category: str, place: str, image: str) -> int:
-    code = _CODES.get(category)
-    if code is None:
-        raise ValueError(
-            f"{place}: image {image} has a box of the unknown category {category[:80]!r}; known are "
-            f"{', '.join(CATEGORIES)}"
-        )
-    return code
+def _unknown(category: str, place: str, image: str) -> str:
+    return (
+        f"{place}: image {image} has a box of the unknown category {category[:80]!r}; known are "
+        f"{', '.join(CATEGORIES)}"
+    )
 
 
 def stem_of(name: str) -> str:

@@ -42,6 +42,7 @@ from yolo_synth.data.listing import (
     read_file,
     seen_in,
 )
+from yolo_synth.data.mistakes import Mistakes, refuse
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import COLUMNS, box_frame, box_table
 from yolo_synth.data.unused import unused_files
@@ -167,7 +168,8 @@ def _read(root: Path, files: _Files, columns: Columns) -> Content:
             f"none of the {len(paths)} images has a box file; looked for {looked}"
         )
     read = in_parallel(_read_boxes, jobs, "Reading GTAV's boxes", many=len(paths) > MANY)
-    counts, pairs, edges = map(np.concatenate, zip(*read, strict=True))
+    counts, pairs, edges, mistakes = map(np.concatenate, zip(*read, strict=True))
+    refuse(mistakes.tolist())
     images = _images(listings, root)
     rows = np.repeat(np.arange(len(paths)), counts)
     order = find_order(pairs, rows, root) if columns == "auto" else columns
@@ -224,15 +226,21 @@ def _box_files(images: Listing, boxes: Listing | None) -> list[str]:
     return [above + name if name in there else "" for name in names]
 
 
-_Boxes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
-"""Number of boxes of each file [files], their first two columns [boxes, 2] and edges [boxes, 4]."""
+_Boxes = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.str_]]
+"""Number of boxes of each file [files], their first two columns [boxes, 2] and edges [boxes, 4]; and what
+is wrong with the files, a line each [mistakes]."""
 
 
 def _read_boxes(files: Sequence[str]) -> _Boxes:
     """Read the box files of a sequence."""
     texts = [read_file(file) if file else b"" for file in files]
-    counts, values = parse_boxes(texts, files)
-    return counts, values[:, :2].astype(np.int64), values[:, 2:].astype(np.float32)
+    mistakes: Sequence[str] = ()
+    try:
+        counts, values = parse_boxes(texts, files)
+    except Mistakes as error:
+        counts, values, mistakes = np.zeros(len(files), np.int64), np.zeros((0, 6)), error.lines
+    pairs, edges = values[:, :2].astype(np.int64), values[:, 2:].astype(np.float32)
+    return counts, pairs, edges, np.array(mistakes, np.str_)
 
 
 class GTAV(DetectionData):

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.table import MAX_EDGE
 from yolo_synth.labels import CLASSES
 
@@ -100,6 +101,9 @@ def parse_boxes(
     Returns:
         Number of boxes of each file, int64 [files], and the first six columns of all boxes, float64
         [boxes, 6].
+
+    Raises:
+        Mistakes: If lines are no boxes; each is named.
     """
     texts = [text if not text or text.endswith(b"\n") else text + b"\n" for text in texts]
     joined = b"".join(texts)
@@ -120,15 +124,20 @@ def parse_boxes(
 def _parse_slowly(
     texts: Sequence[bytes], files: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Parse box files line by line, past blank lines, and name the line that is wrong."""
+    """Parse box files line by line, past blank lines, and name the lines that are wrong."""
     counts: list[int] = []
     values: list[list[float]] = []
+    mistakes: list[str] = []
     for text, file in zip(texts, files, strict=True):
         before = len(values)
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
-                values.append(_parse_line(line, f"{file} line {number}"))
+                try:
+                    values.append(_parse_line(line, f"{file} line {number}"))
+                except ValueError as error:
+                    mistakes.append(str(error))
         counts.append(len(values) - before)
+    refuse(mistakes)
     return np.array(counts, np.int64), np.array(values).reshape(-1, _NUM_READ)
 
 
@@ -198,15 +207,17 @@ def _repeats(pairs: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def check_classes(classes: np.ndarray, column: int, rows: np.ndarray, files: list[str]) -> None:
-    """Refuse a class that GTAV has not, naming its file and line."""
-    wrong = np.flatnonzero((classes < 0) | (classes >= len(GTAV_CLASSES)))
-    if wrong.size == 0:
-        return
-    file, value = files[rows[wrong[0]]], classes[wrong[0]]
-    lines = Path(file).read_bytes().splitlines()
-    numbers = [n for n, line in enumerate(lines, 1) if line.strip()]
-    line_number = numbers[wrong[0] - int(np.searchsorted(rows, rows[wrong[0]]))]
-    raise ValueError(
-        f"{file} line {line_number}: class {value:g} in column {column} is not one of GTAV's, 0 "
-        f"({GTAV_CLASSES[0]}) to {len(GTAV_CLASSES) - 1} ({GTAV_CLASSES[-1]})"
-    )
+    """Refuse classes that GTAV has not, naming their files and lines."""
+    mistakes = []
+    numbers: dict[int, list[int]] = {}
+    for box in np.flatnonzero((classes < 0) | (classes >= len(GTAV_CLASSES))).tolist():
+        row = int(rows[box])
+        if row not in numbers:
+            lines = Path(files[row]).read_bytes().splitlines()
+            numbers[row] = [number for number, line in enumerate(lines, 1) if line.strip()]
+        line_number = numbers[row][box - int(np.searchsorted(rows, row))]
+        mistakes.append(
+            f"{files[row]} line {line_number}: class {classes[box]:g} in column {column} is not one of "
+            f"GTAV's, 0 ({GTAV_CLASSES[0]}) to {len(GTAV_CLASSES) - 1} ({GTAV_CLASSES[-1]})"
+        )
+    refuse(mistakes)

@@ -198,7 +198,9 @@ def refuse_outside(path: Path, root: Path) -> None:
         raise ValueError(
             f"{path} leads to {target}, outside of {root}, and links out of a data set's folder are "
             f"not followed: give the folder with the images themselves as data.root and, if the "
-            "labels lie elsewhere, theirs as data.label_root; COCO and YOLO data lie in one folder"
+            "labels lie elsewhere, theirs as data.label_root. COCO and YOLO data, which have no "
+            "label_root, lie in one folder: name one above both as data.root, or put what the link leads "
+            f"to in its place (cp -rl {target} on one disk takes no room; else mount --bind)"
         )
 
 
