@@ -13,10 +13,14 @@ import yaml
 from damage import FUZZ, damaged
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from yolo_synth.analysis.activations.gram_files import GramFolder, load_grams
+from yolo_synth.analysis.activations.gram_files import METHOD, GramFolder, load_grams
+from yolo_synth.boxes import place
 from yolo_synth.callbacks.record import MetricsFile
 from yolo_synth.cli import main
+from yolo_synth.commands.grid import trials
+from yolo_synth.data.cache import ImageCache
 from yolo_synth.evaluation import read_metrics
 from yolo_synth.files import Kept
 from yolo_synth.runs import read_run
@@ -95,7 +99,7 @@ def test_a_kept_result_comes_back_as_it_was_or_not_at_all(tmp_path, ending, data
 def test_damaged_grams_count_as_absent(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("grams")
     origin = {"weights": "a", "network": "b", "images": "c", "shape": [3, 3, 8, 8]}
-    origin |= {"precision": "float32", "layers": ["0", "1"]}
+    origin |= {"precision": "float32", "layers": ["0", "1"], "method": METHOD}
     store = GramFolder(folder, origin)
     for layer in range(2):
         store.save(layer, torch.full((3, 3), float(layer), dtype=torch.float64))
@@ -106,13 +110,60 @@ def test_damaged_grams_count_as_absent(tmp_path_factory, data):
     except FileNotFoundError as error:
         assert str(folder) in str(error)
     else:
-        assert grams.shape[1:] == (grams.shape[1],) * 2
+        assert grams[:, 0, 0].tolist() == [0.0, 1.0]
+    kept = torch.empty(2, 3, 3, dtype=torch.float64)
+    for layer in GramFolder(folder, origin).load_into(kept):
+        assert torch.equal(kept[layer], torch.full((3, 3), float(layer), dtype=torch.float64))
+
+
+@FUZZ
+@given(damaged(b'{"epochs": 2, "steps": 6, "best_map50": 0.25, "stopped_early": false}'))
+def test_a_damaged_summary_is_of_no_finished_run(tmp_path, content):
+    (tmp_path / "config.yaml").write_text(yaml.dump(CONFIG))
+    (tmp_path / "summary.json").write_bytes(content)
+    run = read_run(tmp_path)
+    if run.finished:
+        assert isinstance(run.summary, dict)
+        return
+    with pytest.raises(ValueError, match=r"summary\.json"):
+        _ = run.summary
+
+
+SWEEP = {
+    "method": "grid",
+    "parameters": {
+        "seed_everything": {"values": [0, 1]},
+        "data": {"parameters": {"root": {"value": "x"}}},
+    },
+    "command": ["yolo-synth", "fit", "--data=yolo_synth.GTAV", "${args}"],
+}
+
+
+@FUZZ
+@given(damaged(yaml.dump(SWEEP).encode()))
+def test_a_sweep_file_is_a_grid_or_one_line_names_it(tmp_path, content):
+    file = tmp_path / "sweep.yaml"
+    file.write_bytes(content)
     try:
-        there = GramFolder(folder, origin).load_into(torch.empty(2, 3, 3, dtype=torch.float64))
-    except ValueError as error:
-        assert "name another folder, or delete this one" in str(error)
+        found = trials(str(file), str(tmp_path))
+    except (ValueError, OSError) as error:
+        assert str(error)
     else:
-        assert there <= {0, 1}
+        assert all(isinstance(part, str) for trial in found for part in trial.command)
+
+
+@FUZZ
+@given(data=st.data())
+def test_a_damaged_image_in_the_cache_is_read_from_its_file(tmp_path, data):
+    source, placement = tmp_path / "image.png", place(8, 6, 8)
+    if not source.exists():
+        pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(source)
+    cache = ImageCache(tmp_path / "cache")
+    whole = np.array(cache.read(source, 8, 6, placement))
+    file = cache.file(source, 8, 6, placement)
+    file.write_bytes(data.draw(damaged(file.read_bytes())))
+    assert np.array_equal(cache.read(source, 8, 6, placement), whole)
 
 
 def test_one_bad_folder_does_not_end_evaluate(tmp_path, capsys):

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -221,7 +221,7 @@ def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> Scores:
     weights = (run.folder / BEST).read_bytes()
     key = digest(weights, json.dumps(measured_with, sort_keys=True), str(run.image_size))
     place = Kept(run.folder / "test" / f"{domain}.json", key, FORMAT)
-    kept = place.read() or {}
+    kept = place.read(_of_scores) or {}
     if kept and not _is_here(data):
         log.warning(
             "%s: the %s test images are not here, so its kept scores are taken as they are",
@@ -234,6 +234,14 @@ def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> Scores:
         kept = {"images": there, "data": data, **found._asdict()}
         place.write(kept)
     return Scores(dict(kept["scores"]), list(kept.get("without", ())))
+
+
+def _of_scores(kept: dict[str, Any]) -> dict[str, Any]:
+    """Return kept scores as they are, if they are scores."""
+    numbers = [kept["scores"]["map50"], *kept["scores"].values(), *kept.get("without", ())]
+    if not all(isinstance(number, float | int) for number in numbers):
+        raise ValueError("no numbers")
+    return kept
 
 
 def test_scores(run: Run, module: DetectionData) -> Scores:

@@ -7,10 +7,10 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar, overload
 
 import numpy as np
 
@@ -19,6 +19,9 @@ DRAFT: Final = ".draft"
 
 Content = str | bytes | Callable[[BinaryIO], object]
 """A file's text (UTF-8), its bytes, or what writes it into an open binary file."""
+
+
+Result = TypeVar("Result")
 
 
 def write_whole(path: str | Path, content: Content) -> None:
@@ -44,13 +47,34 @@ def write_whole(path: str | Path, content: Content) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError as error:
-        error.filename, error.filename2 = str(path), None
-        raise
+    except Exception as error:
+        refused = _by_the_disk(error)
+        if refused is None:
+            raise
+        refused.filename, refused.filename2 = str(path), None
+        raise refused from None
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _by_the_disk(error: BaseException | None) -> OSError | None:
+    """Return the disk's own error, which writers such as PyTorch's cover by one of theirs."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Have a disk's error say what could not be written, where it does not say so itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _put(file: BinaryIO, content: Content) -> None:
@@ -111,17 +135,28 @@ class Kept:
         self.path = Path(path)
         self._origin = {"format": format_number, "key": key}
 
-    def read(self) -> dict[str, Any] | None:
-        """Return what is kept, by name; None if there is nothing that can be used."""
+    @overload
+    def read(self) -> dict[str, Any] | None: ...
+
+    @overload
+    def read(self, made_of: Callable[[dict[str, Any]], Result]) -> Result | None: ...
+
+    def read(self, made_of: Callable[[dict[str, Any]], Any] = dict) -> Any:
+        """Return what is kept, by name or what is made of it; None if nothing can be used.
+
+        Args:
+            made_of: Makes a result of the values. If it cannot, since one is missing or of another type
+                or shape, nothing can be used.
+        """
         try:
             values = _read(self.path)
             origin = {name: values.pop(name) for name in self._origin}
             if self.path.suffix == ".json" and values.pop("digest") != _digest_of(values):
                 return None
+            same = all(str(origin[name]) == str(value) for name, value in self._origin.items())
+            return made_of(values) if same else None
         except Exception:  # those of damaged JSON, zip and arrays have no common class
             return None
-        same = all(str(origin[name]) == str(value) for name, value in self._origin.items())
-        return values if same else None
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Write a result, whole or not at all."""

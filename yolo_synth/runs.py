@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +156,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the training came to its end."""
-        return (self.folder / SUMMARY).is_file()
+        """Whether the training came to its end, as a whole `summary.json` says."""
+        return self._summary is not None
 
     @property
     def image_size(self) -> int:
@@ -171,11 +170,26 @@ class Run:
         model = self.config["model"]
         return names_of(model["num_classes"], model.get("classes"))
 
-    @cached_property
+    @property
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` says: epochs, best epoch and its `val/map50`."""
-        summary: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text())
-        return summary
+        """What `summary.json` says: epochs, steps, the best `val/map50`, whether it stopped early.
+
+        Raises:
+            ValueError: If there is none that is whole.
+        """
+        if self._summary is None:
+            raise ValueError(
+                f"{self.folder / SUMMARY}: not there, or damaged; yolo-synth fit again"
+            )
+        return self._summary
+
+    @property
+    def _summary(self) -> dict[str, Any] | None:
+        try:
+            said = json.loads((self.folder / SUMMARY).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return said if isinstance(said, dict) else None
 
     def network(self, checkpoint: str = BEST) -> Network:
         """Return the network with the weights of `best.ckpt` (or `initial.ckpt`), in eval mode.
@@ -234,7 +248,7 @@ def read_run(folder: str | Path, trust: bool = False) -> Run:
         raise ValueError(f"{path}: not a configuration of a run, {missing[0]} is missing")
     run = Run(Path(folder), config, trust)
     try:
-        _ = run.name, run.frozen, run.architecture, run.domain
+        _ = run.name, run.frozen, run.architecture, run.domain, run.classes, run.test_domains
     except Exception as error:  # whatever a damaged value makes of them
         what = f"{type(error).__name__}: {str(error)[:200]}"
         raise ValueError(f"{path}: not a configuration of a run ({what}); mend it") from error

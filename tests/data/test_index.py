@@ -22,6 +22,7 @@ from yolo_synth.data import bdd100k, coco, gtav, headers, index, listing, yolo
 from yolo_synth.data.bdd100k import BDD100K, read_bdd100k
 from yolo_synth.data.coco import COCO, read_coco
 from yolo_synth.data.gtav import GTAV, read_gtav
+from yolo_synth.data.table import WITH_SPLIT
 from yolo_synth.data.yolo import YOLO, read_yolo
 from yolo_synth.files import digest
 
@@ -318,6 +319,9 @@ def sealed(file, change):
         {"label": np.int16(77)},
         {"x2": np.float32("inf")},
         {"image": 3},
+        {"width": np.int32(-1)},
+        {"weather": 3},
+        {"split": None},
     ],
     ids=str,
 )
@@ -334,8 +338,11 @@ def test_an_index_that_came_with_a_data_set_is_believed_no_more_than_its_labels(
     [(name, value)] = change.items()
 
     def strange(table):
-        if name == "image":
-            table["image"] = value
+        if name == "split":
+            return table.drop(columns="split")
+        if name in ("image", "weather"):
+            kind = "category" if name == "weather" else None
+            table[name] = pd.Series([value] * len(table), dtype=kind)
         else:
             table.loc[table.index[table["dropped"] == ""][3], name] = value
         return table
@@ -363,5 +370,5 @@ def test_any_damage_to_an_index_is_noticed(formats, tmp_path_factory, data):
     metadata = parquet.ParquetFile(pa.BufferReader(whole[:-32])).schema_arrow.metadata
     made_from = json.loads(metadata[b"yolo_synth"])["made_from"]
     file.write_bytes(data.draw(damaged(whole)))
-    content = index._load(file, root, made_from)
+    content = index._load(file, root, made_from, WITH_SPLIT)
     assert (content is None) == (file.read_bytes() != whole)

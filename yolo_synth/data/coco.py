@@ -36,6 +36,7 @@ from yolo_synth.data.listing import (
 from yolo_synth.data.mapped import Labels, MappedData, mapped_content
 from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.splits import PARTS
+from yolo_synth.data.table import WITH_SPLIT
 from yolo_synth.data.unused import unused_files
 
 PART: Final = "{part}"
@@ -261,7 +262,7 @@ class COCO(MappedData):
             **{"labels": dict(labels), "classes": classes},
         }
         read = partial(_read, root, files, self.images, (labels, classes))
-        return indexed(root, "coco", listings, options, read)
+        return indexed(root, "coco", listings, options, read, WITH_SPLIT)
 
     def labelled(self) -> Mapping[str, str]:
         """Say which images the JSON files list."""

@@ -63,6 +63,7 @@ def indexed(
     listings: Sequence[Listing],
     options: Mapping[str, object],
     read: partial[Content],
+    columns: Mapping[str, str] = COLUMNS,
 ) -> Content:
     """Return a data set's box table from its index, or read it and write the index.
 
@@ -73,6 +74,7 @@ def indexed(
             between is noticed next time.
         options: Whatever else the table depends on.
         read: Reads the files.
+        columns: Columns of the table, and their types.
 
     Returns:
         The box table and the classes. The summary is logged in either case.
@@ -85,7 +87,7 @@ def indexed(
     file_name = f"{name}-{digest(made_from['options'])[:8]}.parquet"
     places = (root / FOLDER / file_name, _cache(root) / file_name)
     for place in places:
-        content = _load(place, root, made_from)
+        content = _load(place, root, made_from, columns)
         if content is not None:
             break
     else:
@@ -108,7 +110,9 @@ def _cache(root: Path) -> Path:
     return platformdirs.user_cache_path("yolo_synth") / "index" / digest(os.path.realpath(root))
 
 
-def _load(place: Path, root: Path, made_from: Mapping[str, str]) -> Content | None:
+def _load(
+    place: Path, root: Path, made_from: Mapping[str, str], columns: Mapping[str, str]
+) -> Content | None:
     """Read an index; None if there is none that is whole and made from these files."""
     if not place.is_file():
         return None
@@ -125,7 +129,7 @@ def _load(place: Path, root: Path, made_from: Mapping[str, str]) -> Content | No
         if table["category"].isna().all():  # Parquet keeps no type of what is missing throughout
             table["category"] = table["category"].astype("category")
         classes = tuple(map(str, record["classes"]))
-        _check(table, root, len(classes))
+        _check(table, root, len(classes), columns)
         return Content(table, str(record["summary"]), classes)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("the index %s is damaged and made anew (%s)", place, error)
@@ -136,15 +140,19 @@ def _seal(content: bytes) -> bytes:
     return bytes.fromhex(digest(content))
 
 
-def _check(table: pd.DataFrame, root: Path, classes: int) -> None:
+def _check(table: pd.DataFrame, root: Path, classes: int, columns: Mapping[str, str]) -> None:
     """Refuse a table that no reader would make: it may be a stranger's, with a digest of his own.
 
     Raises:
         ValueError: If its columns or values are not a box table's, or a path leads out of the data set.
     """
-    if any(str(table[name].dtype) != kind for name, kind in COLUMNS.items()):
+    if any(name not in table or str(table[name].dtype) != kind for name, kind in columns.items()):
         raise ValueError("its columns are not those of a box table")
+    of_words = [name for name, kind in columns.items() if kind == "category"]
+    if not all(isinstance(word, str) for name in of_words for word in table[name].cat.categories):
+        raise ValueError("its categories are no words")
     known = table["dropped"].isin(REASONS) & table["label"].between(-1, classes - 1)
+    known &= (table["width"] >= 0) & (table["height"] >= 0)
     used = table.loc[table["dropped"] == ""]
     if not (known.all() and (used["label"] >= 0).all() and np.isfinite(used[EDGES]).all(axis=None)):
         raise ValueError("its values are not those of a box table")

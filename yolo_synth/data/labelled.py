@@ -22,7 +22,7 @@ from yolo_synth.data.listing import IMAGES, MANY, Listing, in_parallel, paths_be
 from yolo_synth.data.mapped import Labels, MappedData, mapped_content
 from yolo_synth.data.mistakes import refuse
 from yolo_synth.data.splits import SPLITS, group_split, random_split
-from yolo_synth.data.table import box_frame
+from yolo_synth.data.table import WITH_SPLIT, box_frame
 from yolo_synth.data.unused import unused_files
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class LabelledData(MappedData):
         files = self.find()
         listings = [*files.labels, *files.images, *files.others]
         read = partial(_read, self, files, labels, classes)
-        return indexed(self.root, self.format.lower(), listings, self.options(), read)
+        return indexed(self.root, self.format.lower(), listings, self.options(), read, WITH_SPLIT)
 
     def divide(self, images: pd.DataFrame) -> dict[str, list[str]]:
         """Divide as the data set does; one that does not say how, by whole groups where it has some."""

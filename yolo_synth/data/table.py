@@ -60,6 +60,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "timeofday": "category",
 }
 
+WITH_SPLIT: Final[Mapping[str, str]] = {**COLUMNS, "split": "category"}
+"""Of a data set that says itself which split an image is of."""
+
 CROWD: Final = " (crowd)"
 """What stands behind the category of a region of many objects that nobody boxed one by one."""
 

@@ -28,7 +28,7 @@ from yolo_synth.data.listing import (
 )
 from yolo_synth.data.mapped import Labels, MappedData, mapped_content
 from yolo_synth.data.mistakes import refuse
-from yolo_synth.data.table import box_frame
+from yolo_synth.data.table import WITH_SPLIT, box_frame
 from yolo_synth.data.unused import unused_files
 from yolo_synth.data.yolo_layout import Layout, find_layout, label_of, pairs
 
@@ -219,7 +219,7 @@ class YOLO(MappedData):
             log.warning("%s: %s", self.root, note)
         read = partial(_read, self.root, layout, (labels, classes))
         options = {"labels": dict(labels), "classes": classes}
-        return indexed(self.root, "yolo", layout.listings, options, read)
+        return indexed(self.root, "yolo", layout.listings, options, read, WITH_SPLIT)
 
     def labelled(self) -> Mapping[str, str]:
         """Say which images have a label file; one that is not there is called `.jpg`."""

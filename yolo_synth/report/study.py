@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,8 +146,8 @@ class Study:
             self.subjects,
             *(*names, *starts, str(MODELS_FORMAT)),
         )
-        if (arrays := place.read()) is not None:
-            return unpack(arrays)
+        if (kept := place.read(unpack)) is not None:
+            return kept
         task = f"seeds, {probe.label}"
         total = 2 * len(self.structure)
         with tqdm(total=total, desc=task, unit="layer", leave=False) as bar, _a_thread_a_core():
@@ -173,15 +173,18 @@ class Study:
         grams = Grams(probe)
         couples = all_couples(self.subjects, self.starts)
         places = [self._place(couple, probe) for couple in couples]
-        found = [place.read() for place in places]
-        for (first, second, starts), arrays in zip(couples, found, strict=True):
-            for subject in (first, second, *(starts or ())) if arrays is None else ():
+        found = [
+            place.read(partial(self._unpacked, couple, probe))
+            for couple, place in zip(couples, places, strict=True)
+        ]
+        for (first, second, starts), kept in zip(couples, found, strict=True):
+            for subject in (first, second, *(starts or ())) if kept is None else ():
                 # Before the threads, which would do either twice, and at once
                 _ = grams(subject), subject.structure
 
-        def pair_of(couple: Couple, arrays: dict[str, Any] | None) -> Comparison:
-            if arrays is not None:
-                return self._unpacked(couple, probe, arrays)
+        def pair_of(couple: Couple, kept: Comparison | None) -> Comparison:
+            if kept is not None:
+                return kept
             asked = _has_opinion(couple, probe.size)
             measures = self._measures if asked else ()
             return compare(*couple[:2], grams, couple.starts, measures=measures, matches=asked)
@@ -194,8 +197,8 @@ class Study:
                 bar.update()
         tests = seed_tests(self._models(probe, grams), self.margin, self.structure)
         pairs = held_against_seeds(pairs, tests, self._untrained(probe))
-        for pair, place, arrays in zip(pairs, places, found, strict=True):
-            if arrays is None or not _is_held_alike(pair, arrays):
+        for pair, place, kept in zip(pairs, places, found, strict=True):
+            if kept is None or not _is_held_alike(pair, kept):
                 place.write(pair.pack())
         return pairs
 
@@ -207,7 +210,8 @@ class Study:
         return self.kept(name, probe, (first, second), *about, " ".join(opinion))
 
     def _unpacked(self, couple: Couple, probe: Probe, arrays: dict[str, Any]) -> Comparison:
-        return Comparison(
+        layers = len(self.structure)
+        pair = Comparison(
             couple.first.label,
             couple.second.label,
             probe.domain,
@@ -219,6 +223,16 @@ class Study:
             unpack_series(arrays),
             agreement=unpack_agreement(arrays),
         )
+        rows = [row for series in pair.series.values() for row in series.columns("value").values()]
+        shapes = {(layers, layers): [pair.biased, pair.debiased], (layers,): rows}
+        if any(
+            array.shape != shape or array.dtype != np.float64
+            for shape, held in shapes.items()
+            for array in held
+        ):
+            raise ValueError("of other layers")
+        _ = pair.debiased_series
+        return pair
 
 
 def pair_name(first: Label, second: Label, probe: str, size: int) -> str:
@@ -233,14 +247,14 @@ def _has_opinion(couple: Couple, size: int) -> bool:
     return two_runs and a.seed == b.seed and size == paper.PROBE_SIZE
 
 
-def _is_held_alike(pair: Comparison, arrays: dict[str, Any]) -> bool:
+def _is_held_alike(pair: Comparison, kept: Comparison) -> bool:
     """Tell whether a kept pair is held against two seeds as follows from the other pairs now."""
-    rows = pair.debiased_series.columns("debiased")
+    now, before = (each.debiased_series.columns("debiased") for each in (pair, kept))
     names = ("untrained", "ceiling", "ratio", "ratio_low", "ratio_high", "p_below", "p_alike")
-    if {name for name in names if name in arrays} != {name for name in names if name in rows}:
+    if {name for name in names if name in before} != {name for name in names if name in now}:
         return False
     return all(
-        np.array_equal(arrays[name], rows[name], equal_nan=True) for name in names if name in rows
+        np.array_equal(before[name], now[name], equal_nan=True) for name in names if name in now
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -13,9 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from yolo_synth.files import digest, write_whole
+
 METHOD: Final = 2
 """Of how matrices are computed: raise it whenever they become others by more than rounding. Those of
 another one are computed anew."""
+
+_SEAL: Final = 32
+"""Bytes of a matrix's digest, at its file's end."""
 
 
 class Fingerprint(TypedDict):
@@ -61,17 +66,18 @@ def fingerprint(
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+    total = hashlib.sha256()
     for name, tensor in tensors.items():
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 class GramFolder:
     """The Gram matrices of one network on one set of images, one file a layer.
 
-    `fingerprint.json` says what they were computed from; `012.npy` is layer 12's, float64 [n, n].
+    `fingerprint.json` says what they were computed from; `012.npy` is layer 12's, float64 [n, n], and
+    a digest of it. A file that is damaged counts as absent.
     """
 
     def __init__(self, folder: Path, origin: Fingerprint) -> None:
@@ -93,14 +99,15 @@ class GramFolder:
                     f"{folder} holds Gram matrices of other {', '.join(differ)}: "
                     "name another folder, or delete this one"
                 )
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(_fingerprint_file(folder), json.dumps(origin, indent=1).encode())
+        sealed = {**origin, "digest": _digest_of(origin)}
+        write_whole(_fingerprint_file(folder), json.dumps(sealed, indent=1))
 
     def save(self, layer: int, matrix: Tensor) -> None:
         """Keep the matrix of a layer."""
-        content = io.BytesIO()
-        np.save(content, matrix.numpy())
-        _write(_layer_file(self.folder, layer), content.getvalue())
+        file = io.BytesIO()
+        np.save(file, matrix.numpy())
+        content = file.getvalue()
+        write_whole(_layer_file(self.folder, layer), content + _seal(content))
 
     def load_into(self, grams: Tensor) -> set[int]:
         """Copy the matrices that are there into float64 [layers, n, n]; return which they are."""
@@ -128,7 +135,9 @@ def load_grams(folder: Path) -> tuple[Tensor, Fingerprint]:
         raise FileNotFoundError(f"{folder} holds no Gram matrices: it has no fingerprint.json")
     origin = _read_fingerprint(folder)
     if origin is None:
-        raise FileNotFoundError(f"{folder}: its fingerprint.json is damaged; compute them again")
+        raise FileNotFoundError(
+            f"{folder}: its fingerprint.json is damaged or of an earlier release; compute them again"
+        )
     if origin.get("method") != METHOD:
         raise FileNotFoundError(
             f"{folder} holds Gram matrices of an earlier release: compute them again with the same folder"
@@ -160,10 +169,12 @@ def _layer_file(folder: Path, layer: int) -> Path:
 def _read_fingerprint(folder: Path) -> Fingerprint | None:
     """Return what a folder's matrices are of; None if the file is damaged."""
     try:
-        origin: Fingerprint = json.loads(_fingerprint_file(folder).read_text(encoding="utf-8"))
-        sound = isinstance(origin["layers"], list) and isinstance(origin["shape"][0], int)
+        kept = json.loads(_fingerprint_file(folder).read_text(encoding="utf-8"))
+        sound = kept.pop("digest") == _digest_of(kept)
+        origin: Fingerprint = kept
+        sound &= isinstance(origin["layers"], list) and isinstance(origin["shape"][0], int)
         sound &= 0 < origin["shape"][0] < 10**6
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return None
     return origin if sound else None
 
@@ -171,10 +182,12 @@ def _read_fingerprint(folder: Path) -> Fingerprint | None:
 def _read_matrix(file: Path, images: int) -> Tensor | None:
     """Return a kept matrix, float64 [n, n]; None if there is none that is whole."""
     try:
-        size = file.stat().st_size  # before a head that promises more is believed
-        if size > 8 * images**2 + 1024:
+        if file.stat().st_size > 8 * images**2 + 1024:
             return None
-        matrix = np.load(file, allow_pickle=False)
+        content = file.read_bytes()
+        if _seal(content[:-_SEAL]) != content[-_SEAL:]:
+            return None
+        matrix = np.load(io.BytesIO(content), allow_pickle=False)
         if matrix.shape == (images, images) and matrix.dtype == np.float64:
             return torch.from_numpy(matrix)
     except Exception:  # numpy's, of damaged heads, have no common class
@@ -182,8 +195,9 @@ def _read_matrix(file: Path, images: int) -> Tensor | None:
     return None
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+def _seal(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_SEAL).digest()
+
+
+def _digest_of(origin: Mapping[str, object]) -> str:
+    return digest(json.dumps(origin, sort_keys=True))

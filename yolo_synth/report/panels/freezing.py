@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from torch import Tensor
@@ -100,12 +101,19 @@ def _contrast(study: Study, three: tuple[Subject, Subject, Subject], grams: Gram
     labels = (third.label, frozen.label, free.label)
     name = f"contrast_{'_'.join(map(str, labels))}_{probe.domain}_{probe.size}".lower()
     kept = study.kept(name, probe, three)
-    if (rows := kept.read()) is None:
+    series = kept.read(partial(_series, layers=len(study.structure)))
+    if series is None:
         pairs = (grams(third), grams(frozen)), (grams(third), grams(free))
-        rows = _difference(*pairs, probe.independent_groups).columns("value")
-        kept.write(rows)
-    series = LayerSeries(**rows)
+        series = _difference(*pairs, probe.independent_groups)
+        kept.write(series.columns("value"))
     return Contrast(*labels, probe.domain, len(probe.images), probe.size, study.structure, series)
+
+
+def _series(rows: dict[str, Any], layers: int) -> LayerSeries:
+    series = LayerSeries(**rows)
+    if any(row.shape != (layers,) for row in series.columns("value").values()):
+        raise ValueError("of other layers")
+    return series
 
 
 def _difference(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def _gaps(study: Study, first: Probe, second: Probe, main: Sequence[Label]) -> I
     for subject in study.subjects:
         name = f"gap_{subject.label}_{both.domain}_{both.size}".lower()
         kept = study.kept(name, both, [subject], str(len(first.images)))
-        if (rows := kept.read()) is None:
+        if (rows := kept.read(partial(_rows, layers=len(study.structure)))) is None:
             rows = _measured(subject, grams, torch.arange(len(both.images)) < len(first.images))
             kept.write(rows)
         yield DomainGap(
@@ -102,6 +103,12 @@ def _gaps(study: Study, first: Probe, second: Probe, main: Sequence[Label]) -> I
             (rows["first"], rows["second"]),
             subject.label in main,
         )
+
+
+def _rows(rows: dict[str, Any], layers: int) -> dict[str, Any]:
+    if any(rows[name].shape != (layers,) for name in ("gap", "null", "p", "first", "second")):
+        raise ValueError("of other layers")
+    return rows
 
 
 def _clusters(probe: Probe) -> list[str]:

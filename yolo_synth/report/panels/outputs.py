@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -64,10 +65,19 @@ def layer_outputs(subject: Subject, probe: Probe) -> pd.DataFrame:
     """
     key = digest(subject.weights, probe.images_digest)
     kept = Kept(Path(f"{subject.kept('statistics', probe)}.json"), key, FORMAT)
-    if (columns := kept.read()) is None:
-        columns = {str(k): v for k, v in _computed(subject, probe).to_dict("list").items()}
-        kept.write(columns)
+    if (table := kept.read(partial(_table, layers=len(subject.structure)))) is not None:
+        return table
+    columns = {str(k): v for k, v in _computed(subject, probe).to_dict("list").items()}
+    kept.write(columns)
     return pd.DataFrame(columns)
+
+
+def _table(columns: dict[str, Any], layers: int) -> pd.DataFrame:
+    table = pd.DataFrame(columns)
+    average_layers(table)  # of all that it needs
+    if len(table) != layers or list(table["layer"]) != list(range(layers)):
+        raise ValueError("of other layers")
+    return table
 
 
 def _computed(subject: Subject, probe: Probe) -> pd.DataFrame:
