@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib.util
 import re
@@ -30,6 +31,28 @@ def test_examples_in_docstrings_give_the_numbers_that_they_show(name):
     tried = doctest.testmod(import_module(f"yolo_synth.{name}"))
     assert tried.attempted
     assert not tried.failed
+
+
+@pytest.mark.parametrize("page", [PROJECT / "SECURITY.md", *PAGES], ids=lambda page: page.name)
+def test_tests_that_a_page_names_are_there(page):
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text()):
+        tree = ast.parse((PROJECT / file).read_text())
+        found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert name in found, f"{page.name} names {file}::{name}"
+
+
+def test_each_promise_of_the_same_answer_names_its_test():
+    rows = [
+        row.strip("| \n").split(" | ")
+        for row in (PROJECT / "docs/same_answer.md").read_text().splitlines()
+        if row.startswith("| ")
+    ]
+    assert rows[0] == ["change", "answer", "test"]
+    assert len(rows) > 10
+    for change, answer, test in rows[1:]:
+        promised = "another network" not in answer
+        assert ("::test_" in test) == promised, change
+        assert (test == "none: not promised") != promised, change
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
