@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import fit_arguments
+from helpers import fit, fit_arguments
 from report.run_folders import write_run
 
 from yolo_synth.cli import TRAINER_VERBS, VERBS, Verb, main
@@ -265,3 +265,20 @@ def test_measuring_takes_the_best_checkpoint_or_says_that_there_is_none(tmp_path
     arguments = ["test", *fit_arguments(root, root / "runs", "BDD100K")[1:]]
     assert main(arguments) == 2
     assert "best.ckpt: no such checkpoint" in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_no_yaml_is_named(tmp_path, capsys):
+    file = tmp_path / "bad.yaml"
+    file.write_text("model: {")
+    for given in (["--config", str(file)], [f"--config={file}"]):
+        assert main(["fit", *given]) == 2
+        assert f"{file}: not YAML" in capsys.readouterr().err
+
+
+def test_the_summary_of_modules_tells_no_operations_that_nobody_counted(
+    tiny_root, tmp_path, caplog
+):
+    with caplog.at_level("INFO", "lightning.pytorch"):
+        fit(tiny_root, tmp_path, "BDD100K", "--trainer.enable_model_summary=true")
+    assert "Trainable params" in caplog.text
+    assert "flops" not in caplog.text.lower()

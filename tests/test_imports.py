@@ -37,11 +37,11 @@ MAY_KNOW = {
         *("labels", "boxes", "networks", "average_precision", "capturing", "torch", "lightning"),
     },
     "data": {
-        *("labels", "boxes", "torch", "lightning", "pandas", "cv2", "simplejpeg"),
+        *("labels", "boxes", "claims", "torch", "lightning", "pandas", "cv2", "simplejpeg"),
         *("albumentations", "PIL", "msgspec", "pyarrow", "platformdirs", "tqdm"),
         *("yaml", "jsonargparse"),
     },
-    "scenes": {"labels", "boxes", "data", "cv2", "PIL", "tqdm"},
+    "scenes": {"labels", "boxes", "claims", "data", "cv2", "PIL", "tqdm"},
     "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
     "runs": {"labels", "data", "detector", "networks", "torch"},
     "probe": {"analysis", "data", "devices", "files", "networks", "runs", "torch", "tqdm"},
@@ -50,6 +50,7 @@ MAY_KNOW = {
     "crossing": {"analysis", "comparison", "probe", "torch", "pandas"},
     "comparison_files": {
         "analysis",
+        "claims",
         "comparison",
         "crossing",
         "files",
@@ -71,12 +72,12 @@ MAY_KNOW = {
     },
     "callbacks": {
         *("labels", "boxes", "networks", "runs", "probe", "comparison", "comparison_files"),
-        *("analysis", "torch", "lightning"),
+        *("analysis", "claims", "torch", "lightning"),
         *("wandb", "yaml", "pandas", "matplotlib", "PIL"),
     },
     "report": {
         *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
-        *("comparison_files", "crossing", "difference", "evaluation", "files", "devices"),
+        *("claims", "comparison_files", "crossing", "difference", "evaluation", "files", "devices"),
         *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
     "commands": {

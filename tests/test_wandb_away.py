@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
 import threading
 import time
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import wandb
 import wandb_log
 
-from yolo_synth.callbacks.wandb_run import wandb_run
+from yolo_synth.callbacks.wandb_run import finish_run, wandb_run
 
 
 @contextmanager
@@ -75,6 +77,76 @@ def test_a_server_that_does_not_serve_costs_seconds_and_no_record(way, tmp_path,
     assert f"wandb sync {tmp_path}/wandb/offline-run-*" in line
     assert address in line
     assert "\n" not in line
+
+
+class Answers(BaseHTTPRequestHandler):
+    """As much of W&B's server as beginning a run takes, until it is lost."""
+
+    protocol_version = "HTTP/1.1"
+    lost = ""
+
+    def log_message(self, *_):
+        """Print nothing."""
+
+    def do_POST(self):
+        asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.lost == "hang":
+            time.sleep(1000)
+        name = (json.loads(asked).get("variables") or {}).get("name") if b"query" in asked else ""
+        bucket = {"id": "x", "name": name, "displayName": "x", "config": "{}"}
+        project = {"id": "p", "name": "p", "entity": {"id": "e", "name": "me"}}
+        viewer = {
+            "id": "v",
+            "entity": "me",
+            "username": "me",
+            "flags": "{}",
+            "teams": {"edges": []},
+        }
+        data = {"serverInfo": {"cliVersionInfo": {}, "features": []}}
+        if b"upsertBucket" in asked:
+            data = {"upsertBucket": {"bucket": bucket | {"project": project}, "inserted": True}}
+        elif b"viewer" in asked:
+            data |= {"viewer": viewer}
+        body = json.dumps({"data": data}).encode()
+        self.send_response(500 if self.lost == "500" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize("way", ["500", "hang", "refused"])
+def test_a_server_that_is_lost_meanwhile_costs_nothing_and_a_line_says_how_to_sync(
+    way, tmp_path, logged_in, caplog
+):
+    class Server(Answers):
+        pass
+
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    logged_in.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{served.server_address[1]}")
+    logged_in.setattr("yolo_synth.callbacks.wandb_run._FINISHING", 2.0)
+    run = wandb_run(tmp_path, "U-Real", 0, goes_on=False)
+    assert not run.offline
+    run.log({"loss": 2.5})
+    Server.lost = way
+    if way == "refused":
+        served.shutdown()
+        served.server_close()
+    start = time.monotonic()
+    for step in range(20):
+        run.log({"loss": step})
+    assert time.monotonic() - start < 15
+    finish_run(run)
+    assert time.monotonic() - start < 60
+    [line] = [r.getMessage() for r in caplog.records if r.name == "yolo_synth.callbacks.wandb_run"]
+    [kept] = tmp_path.glob("wandb/run-*")
+    assert f"was lost (http://127.0.0.1:{served.server_address[1]}: " in line
+    assert f"wandb sync {kept} sends it later" in line
+    assert "\n" not in line
+    assert list(kept.glob("run-*.wandb"))
+    if way != "refused":
+        served.shutdown()
+        served.server_close()
 
 
 def test_a_run_that_goes_on_is_the_same_wandb_run_and_a_new_one_is_another(tmp_path):

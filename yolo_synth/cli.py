@@ -5,11 +5,13 @@ A verb is imported when it is called, so help and mistakes are answered at once.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from inspect import signature
 from typing import Any, Final, NamedTuple
@@ -181,7 +183,8 @@ def _answered(argv: Sequence[str] | None) -> int:
     except Exception as error:
         if os.environ.get("YOLO_SYNTH_TRACEBACK") or not _can_be_mended(error):
             raise
-        print(f"{PROGRAM}: error: {shown(one_line(error))}", file=sys.stderr)  # noqa: T201
+        with suppress(OSError):  # stderr may be a file on the disk that is full
+            print(f"{PROGRAM}: error: {shown(one_line(error))}", file=sys.stderr)  # noqa: T201
         return 2
 
 
@@ -243,11 +246,19 @@ def _is_out_of_memory(error: Exception) -> bool:
     return type(error).__name__ == "OutOfMemoryError"  # PyTorch's, perhaps not loaded
 
 
+def _of_the_disk(error: OSError) -> str:
+    """Say which path a disk refused, and what helps."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    place = error.filename2 if full and error.filename2 else error.filename  # a copy's second
+    helps = "make room there and give the same command again" if full else "mend this one"
+    return f"{place}: {str(error.strerror).lower()}; name another path, or {helps}"
+
+
 def one_line(error: Exception) -> str:
     """Return an error's message in one line; of a data worker's, which holds a traceback, the end."""
     text = str(error).strip()
     if isinstance(error, OSError) and error.filename and error.strerror:
-        text = f"{error.filename}: {error.strerror.lower()}; name another path, or mend this one"
+        text = _of_the_disk(error)
     if "Original Traceback" in text:
         text = re.split(r"\n\w*(?:Error|Exception): ", text)[-1]
     if _is_out_of_memory(error):

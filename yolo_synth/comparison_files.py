@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,15 @@ from yolo_synth.analysis.figures.influence import influence_sheet
 from yolo_synth.analysis.figures.similarity import similarity_curves, similarity_heatmap
 from yolo_synth.analysis.similarity.measures import MEASURES
 from yolo_synth.analysis.similarity.series import LayerSeries, part_means
+from yolo_synth.claims import claimed
 from yolo_synth.comparison import BIASED, COLUMNS, DEBIASED, FORMAT, Comparison
 from yolo_synth.crossing import Crossing
 from yolo_synth.escaping import csv_text
 from yolo_synth.files import Kept, file_name, write_whole
 from yolo_synth.probe import Label, Probe
+
+_PATIENCE: Final = 600.0
+"""Seconds to wait for another process that writes the same comparison, which takes a few."""
 
 
 def summary(result: Comparison | Crossing) -> str:
@@ -132,14 +136,23 @@ def heatmap(result: Comparison, title: str, measure: str) -> Figure:
 
 def write_comparison(result: Comparison, probe: Probe, folder: Path) -> None:
     """Write `similarity.npz`, two tables and the figures as PNG; the npz comes last."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with claimed(folder, "writes a comparison", patience=_PATIENCE):
+        _write(result, probe, folder)
+
+
+def _write(result: Comparison, probe: Probe, folder: Path) -> None:
     write_whole(folder / "layers.csv", csv_text(result.layers(), index=False))
     write_whole(folder / "images.csv", csv_text(image_table(result, probe), index=False))
     for name, figure in figures(result, probe).items():
         draw = partial(figure.savefig, format="png", dpi=150)
         write_whole(folder / f"{name}.png", draw)
     arrays = result.pack() | {"image_names": probe.names}
-    Kept(folder / "similarity.npz", probe.digest, FORMAT).write(arrays)
+    kept_comparison(folder, probe).write(arrays)
+
+
+def kept_comparison(folder: Path, probe: Probe) -> Kept:
+    """Return the place of a comparison's numbers; they come last, so that all else is there too."""
+    return Kept(folder / "similarity.npz", probe.digest, FORMAT)
 
 
 def unpack_series(arrays: Mapping[str, Any]) -> dict[str, LayerSeries]:

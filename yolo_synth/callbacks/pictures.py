@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from yolo_synth.boxes import Detection, Target
+from yolo_synth.claims import is_held
 from yolo_synth.files import write_whole
 from yolo_synth.labels import CLASSES, class_colours
 
@@ -56,6 +57,8 @@ class Pictures(Callback):
             found = pl_module.detect(images)  # type: ignore[operator]  # a Detector
         figure = boxes_figure(images, targets, found, self.confidence, pl_module.classes)  # type: ignore[arg-type]
         path = Path(trainer.default_root_dir) / "pictures" / f"epoch_{trainer.current_epoch:03}.png"
+        if not is_held(path.parents[1]):
+            return  # it was moved, which whoever writes its checkpoints says
         try:
             write_whole(path, lambda file: figure.savefig(file, dpi=100, format="png"))
             for logger in trainer.loggers:

@@ -7,8 +7,9 @@ import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -17,12 +18,16 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from yolo_synth import runs
-from yolo_synth.callbacks.wandb_run import wandb_run
-from yolo_synth.files import write_whole
+from yolo_synth.callbacks.wandb_run import finish_run, wandb_run
+from yolo_synth.claims import is_held
+from yolo_synth.files import digest, write_whole
+
+_SPLITS: Final = ("train", "valid", "test")
 
 
 class MetricsFile(Logger):
@@ -64,7 +69,7 @@ class MetricsFile(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Write all rows; a reader never sees half a file."""
-        if self.rows:
+        if self.rows and is_held(self.path.parent):  # else what trains says so
             write_whole(self.path, pd.DataFrame(self.rows).to_csv(index=False))
 
     @rank_zero_only
@@ -123,7 +128,7 @@ def finish(loggers: Sequence[Logger]) -> None:
     """Write what W&B still holds and end its run."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.experiment.finish()
+            finish_run(logger.experiment)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -156,16 +161,23 @@ class WholeCheckpoints(TorchCheckpointIO):
         storage_options: Any = None,  # noqa: ANN401 - Lightning's signature
     ) -> None:
         """Write a checkpoint beside its place, sync and rename it."""
+        _see_that_it_is_there(Path(path).parent)
         write_whole(path, lambda file: torch.save(checkpoint, file))
 
 
 class RecordRun(Callback):
     """The run folder's `initial.ckpt` and `summary.json`, and `metrics.csv` of a resumed run."""
 
+    def __init__(self) -> None:
+        """Know nothing of the data yet."""
+        self._data = ""
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Have checkpoints written whole, unless the configuration names another way."""
+        """Have checkpoints written whole, unless another way is named; look at what is trained on."""
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeCheckpoints()
+        if stage == "fit":
+            self._data = _digest_of(trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -176,6 +188,27 @@ class RecordRun(Callback):
             if isinstance(callback, ModelCheckpoint) and state and callback.dirpath is not None:
                 _move(state, Path(callback.dirpath))
                 callback.current_score = state.get("current_score")  # which Lightning forgets
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See that the run folder is where it was, before any callback writes into it."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            _see_that_it_is_there(Path(trainer.default_root_dir))
+
+    def state_dict(self) -> dict[str, str]:
+        """Return what a checkpoint keeps: a digest of what is trained on."""
+        return {"data": self._data}
+
+    def load_state_dict(self, state_dict: dict[str, str]) -> None:
+        """Refuse to go on with other data than the training began with.
+
+        Raises:
+            ValueError: If images, boxes or splits are others than before.
+        """
+        if state_dict.get("data", self._data) != self._data:
+            raise ValueError(
+                "the data set is another one than when this training was cut off (its images, boxes or "
+                "splits): give it back what it had, or train anew under another --name"
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the initial weights of a new run; pick up the metrics of one that goes on."""
@@ -215,6 +248,24 @@ class RecordRun(Callback):
         }
         path = Path(trainer.default_root_dir) / runs.SUMMARY
         write_whole(path, json.dumps(summary, indent=2) + "\n")
+
+
+def _see_that_it_is_there(folder: Path) -> None:
+    if not is_held(folder):
+        raise ValueError(
+            f"{folder}: was moved or removed while this training wrote to it; move it back, or give the "
+            "same command with its new place (--runs, --name), to go on from its last checkpoint"
+        )
+
+
+def _digest_of(data: Any) -> str:  # noqa: ANN401 - a DetectionData
+    """Digest the names and sizes of all images, their boxes, and which split each is in."""
+    table = data.table
+    images = table.drop_duplicates("image")
+    names = [*images["image"], *(name for split in _SPLITS for name in ["", *data.names(split)])]
+    boxes = table[["label", "x1", "y1", "x2", "y2"]].assign(used=table["dropped"] == "")
+    numbers = (images[["width", "height"]], table.groupby("image", sort=False).size(), boxes)
+    return digest("\0".join(names), *(part.to_numpy(np.float64).tobytes() for part in numbers))
 
 
 def _move(state: dict[str, Any], folder: Path) -> None:

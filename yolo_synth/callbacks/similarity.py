@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +18,13 @@ from PIL import Image
 
 from yolo_synth import runs
 from yolo_synth.comparison import FEWEST_IMAGES, Comparison, compare
-from yolo_synth.comparison_files import figures, folder_name, summary, write_comparison
+from yolo_synth.comparison_files import (
+    figures,
+    folder_name,
+    kept_comparison,
+    summary,
+    write_comparison,
+)
 from yolo_synth.networks.contract import Network, check_side
 from yolo_synth.probe import Grams, Probe, Subject, both_starts, start_of, take_probe
 
@@ -132,7 +137,7 @@ class Similarity(Callback):
         domain = runs.domain_name(run.config["data"], self.split)
         probe = take_probe(data, domain, self.images, self.size, self.split)
         folder = run.folder / "similarity" / folder_name(other.label, probe)
-        if not anew and _is_there(folder, probe):
+        if not anew and kept_comparison(folder, probe).read() is not None:
             return
         result = compare(first, other, Grams(probe, device=device), starts, single_images=True)
         write_comparison(result, probe, folder)
@@ -162,13 +167,6 @@ def _check_alike(reference: runs.Run, network: Network) -> None:
             f"similarity.reference: {reference.folder} is {theirs.description} and this run "
             f"{network.description}; name a run like this one, or null for this run's own start"
         )
-
-
-def _is_there(folder: Path, probe: Probe) -> bool:
-    """Whether a folder holds a whole comparison (its npz comes last) on as many images."""
-    if not (folder / "similarity.npz").is_file():
-        return False
-    return len(pd.read_csv(folder / "images.csv")) == len(probe.names)
 
 
 def log_to_wandb(logger: WandbLogger, result: Comparison, probe: Probe) -> None:

@@ -10,6 +10,7 @@ import secrets
 import ssl
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -84,7 +85,7 @@ def _begin_offline(
 def _begin(
     folder: Path, model: str, seed: int, run_id: str, offline: bool = False, silent: bool = False
 ) -> wandb.Run:
-    return wandb.init(
+    run = wandb.init(
         id=run_id,
         resume="allow",
         name=f"{model}/{seed}",
@@ -93,6 +94,35 @@ def _begin(
         dir=folder,
         mode="offline" if offline else None,
         settings=wandb.Settings(silent=silent, init_timeout=_STARTING, finish_timeout=_FINISHING),
+    )
+    for handler in logging.getLogger("wandb").handlers:  # of its own log, in the run folder
+        handler.handleError = _leave_it  # type: ignore[assignment,method-assign]
+    return run
+
+
+def _leave_it(_: logging.LogRecord) -> None:
+    """Say nothing of a line that a full disk did not take: what trains says so once, not W&B 100 times."""
+
+
+def finish_run(run: wandb.Run) -> None:
+    """End a W&B run; where the server was lost meanwhile, a line says how to send the record later."""
+    server, kept = run.settings.base_url, Path(run.dir).parent
+    reason = None if run.offline or run.disabled else _why_away(server)
+    if reason is not None:
+        _say_lost(server, reason, kept)
+    try:
+        run.finish()
+    except Exception as error:  # W&B's, of its own process that is gone, have no common class
+        if reason is None:
+            _say_lost(server, str(error) or type(error).__name__, kept)
+        with suppress(Exception):
+            wandb.teardown()
+
+
+def _say_lost(server: str, reason: str, kept: Path) -> None:
+    log.warning(
+        "Weights & Biases was lost (%s: %s); the record is kept: wandb sync %s sends it later",
+        *(server, " ".join(reason.split()), kept),
     )
 
 

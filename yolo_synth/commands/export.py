@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from yolo_synth.networks.yolov3 import YOLOv3, save_darknet_weights
 from yolo_synth.runs import read_run
 
@@ -25,5 +23,4 @@ def export(run: str, file: str, last_layer: int | None = None) -> None:
             f"{run}: Darknet's format is for YOLOv3, and this is {network.description}: other programs "
             "read its best.ckpt with torch.load"
         )
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
     save_darknet_weights(network, file, last_layer)

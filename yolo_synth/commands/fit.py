@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from yolo_synth.commands.overruled import overruled
 from yolo_synth.commands.predictions import write_predictions
 from yolo_synth.commands.resuming import run_of_before
 from yolo_synth.data.module import DetectionData
+from yolo_synth.data.source import read_yaml
 from yolo_synth.data.summary import refuse_boxless
 from yolo_synth.detector import Detector, load_checkpoint, read_checkpoint
 from yolo_synth.escaping import say
@@ -49,6 +51,7 @@ def train(arguments: Sequence[str]) -> None:
     """Run one of Lightning's verbs, which is the first of the arguments."""
     sys.argv = [sys.argv[0], *arguments]  # for LightningCLI, and for the processes it starts
     _leave_out_noise()
+    _see_that_configurations_are_yaml(arguments)
     TrainingCLI()
 
 
@@ -265,6 +268,22 @@ def _last_checkpoint(folder: Path) -> ModelCheckpoint:
     )
 
 
+def _see_that_configurations_are_yaml(arguments: Sequence[str]) -> None:
+    """Refuse a configuration that is no YAML by its name, which the parser does not tell."""
+    for before, argument in itertools.pairwise(("", *arguments)):
+        given = argument.removeprefix("--config=")
+        if (before == "--config" or given != argument) and Path(given).is_file():
+            read_yaml(given)
+
+
+def _without_operations(record: logging.LogRecord) -> bool:
+    """Take the count of operations out of Lightning's summary of modules, which never counted any."""
+    text = str(record.msg)
+    if re.search(r"^0 +Total Flops$", text, re.MULTILINE):
+        record.msg = re.sub(r"( \| (FLOPs|0) *|\n0 +Total Flops)$", "", text, flags=re.MULTILINE)
+    return True
+
+
 def _leave_out_noise() -> None:
     """Silence what Lightning says of things that are meant to be so."""
     for message in (
@@ -275,6 +294,8 @@ def _leave_out_noise() -> None:
         r"It is recommended to use `self\.log.*sync_dist",  # the metric is of all devices already
     ):
         warnings.filterwarnings("ignore", message=message)
+    summary = logging.getLogger("lightning.pytorch.callbacks.model_summary")
+    summary.addFilter(_without_operations)  # a function is added once
     advertisement = "\N{ELECTRIC LIGHT BULB} Tip:"
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: not str(record.msg).startswith(advertisement)

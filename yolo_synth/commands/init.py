@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
+
+from yolo_synth.claims import new_folder
 
 
 def init(folder: str = ".") -> None:
@@ -19,10 +20,11 @@ def init(folder: str = ".") -> None:
     if target.exists():
         raise ValueError(f"{target}: is there already and is left as it is; name another folder")
     source = packaged()
-    for file in sorted(source.rglob("*.yaml")):
-        copy = target / file.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+    with new_folder(target, "writes") as draft:
+        for file in sorted(source.rglob("*.yaml")):
+            copy = draft / file.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
     print(f"{target}: the experiment files to start from")  # noqa: T201
 
 

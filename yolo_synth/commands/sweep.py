@@ -7,10 +7,11 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
-from typing import Any
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -18,7 +19,13 @@ from yolo_synth.commands.grid import Trial, trials
 from yolo_synth.data.source import Config, read_yaml
 from yolo_synth.devices import visible
 from yolo_synth.escaping import shown
+from yolo_synth.files import write_whole
 from yolo_synth.runs import Run, read_run, run_folders
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
 
 
 def sweep(file: str, runs: str = "runs", parallel: int | None = None) -> None:
@@ -91,6 +98,11 @@ class _Processes:
             process.terminate()
         return process.wait()
 
+    @property
+    def over(self) -> bool:
+        """Whether the sweep ends, so that nothing further is to be started."""
+        return self._over.is_set()
+
     def __enter__(self) -> None:
         pass
 
@@ -103,6 +115,11 @@ class _Processes:
 
 def _reason(log: Path) -> str:
     """Return the line of a log that says why its run failed: the last error, or the last line."""
+    try:
+        write_whole(log.with_name(f"{log.name}.room"), "\n" * 4096)
+        log.with_name(f"{log.name}.room").unlink()
+    except OSError as error:  # then the run could not say so
+        return f"{log.parent}: {error.strerror}"
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 20_000))
         lines = file.read().decode(errors="replace").splitlines()
@@ -137,12 +154,32 @@ def _train(
 ) -> tuple[int, float]:
     place = places.get()
     start = time.monotonic()
-    with (logs / f"{trial.name}.log").open("w") as log:
-        code = started.run(
-            trial.command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **place}
-        )
-    places.put(place)
+    try:
+        with (logs / f"{trial.name}.log").open("a") as log:
+            _wait_for(log, trial, started)
+            log.truncate(0)
+            code = started.run(
+                trial.command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **place}
+            )
+    finally:
+        places.put(place)  # or the others would wait for it
     return code, time.monotonic() - start
+
+
+def _wait_for(log: IO[str], trial: Trial, started: _Processes) -> None:
+    """Lock a trial's log; where another sweep, or one that was killed, trains it still, wait for its end.
+
+    The training shares the open file and so the lock, whatever becomes of this process.
+    """
+    said = False
+    while fcntl is not None and not started.over:
+        with suppress(BlockingIOError):
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if not said:
+            tqdm.write(shown(f"{trial.name}: trains already; waiting for the end of that"))
+            said = True
+        time.sleep(0.5)
 
 
 def _finished(folder: str) -> list[Run]:

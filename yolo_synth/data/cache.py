@@ -14,7 +14,9 @@ import logging
 import mmap
 import os
 import tempfile
+import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +28,9 @@ from yolo_synth.files import digest
 
 _CRC: Final = 4
 """Bytes of the checksum at a file's end."""
+
+_DRAFTS: Final = ".drafts"
+"""Folder of the files that are being written; what a killed run left there goes after an hour."""
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +45,20 @@ class ImageCache:
             ValueError: If it cannot be made or written to.
         """
         self.folder = Path(folder)
+        self._drafts = self.folder / _DRAFTS
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.folder).close()
+            self._drafts.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self._drafts).close()
         except OSError as error:
             raise ValueError(
                 f"data.cache: cannot write to {folder} ({error.strerror}); name another folder, or "
                 "none"
             ) from error
         self._fills = True
+        for draft in self._drafts.iterdir():
+            with suppress(OSError):
+                if time.time() - draft.stat().st_mtime > 3600:
+                    draft.unlink()
 
     def read(self, path: Path, width: int, height: int, placement: Placement) -> Pixels:
         """Return what `images.read` returns, from the folder if it is there; else put it there.
@@ -87,7 +97,7 @@ class ImageCache:
         part = None
         try:
             file.parent.mkdir(exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as stream:
+            with tempfile.NamedTemporaryFile(dir=self._drafts, delete=False) as stream:
                 part = Path(stream.name)
                 stream.write(data)
                 stream.write(zlib.crc32(data).to_bytes(_CRC, "little"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from yolo_synth.claims import new_folder
 from yolo_synth.data.headers import read_header
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import EDGES, kept
@@ -57,8 +58,18 @@ def write_converted(
     if folder.exists():
         raise ValueError(f"{folder} exists already; choose another folder, or remove it")
     splits = {part: list(_images(data, split)) for split, part in _PARTS.items()}
-    draft = folder.with_name(f"{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    with new_folder(folder, "converts") as draft:
+        _write(data, splits, to, draft, placing)
+    return sum(len(image.labels) for images in splits.values() for image in images)
+
+
+def _write(
+    data: DetectionData,
+    splits: Mapping[str, list[_Image]],
+    to: Format,
+    draft: Path,
+    placing: Placing,
+) -> None:
     targets = [
         ((data.root / image.path).resolve(), draft / "images" / part / image.name)
         for part, images in splits.items()
@@ -77,8 +88,6 @@ def write_converted(
             "names": dict(enumerate(data.classes)),
         }
         (draft / "data.yaml").write_bytes(msgspec.yaml.encode(about))
-    draft.rename(folder)
-    return sum(len(image.labels) for images in splits.values() for image in images)
 
 
 class _Image(NamedTuple):
@@ -177,10 +186,14 @@ def _check_room(images: Sequence[tuple[Path, Path]]) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise ValueError(
-            f"{folder}: copies of {len(images)} images take {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
-            "are free; choose a folder on the images' own disk, where they can be hard links"
+            f"{folder}: copies of {len(images)} images take {_bytes(size)}, and {_bytes(free)} are "
+            "free; choose a folder on the images' own disk, where they can be hard links"
         )
-    log.info("%d images are copied, which takes %.1f GB", len(images), size / 1e9)
+    log.info("%d images are copied, which takes %s", len(images), _bytes(size))
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _write_coco(images: list[_Image], classes: Sequence[str], file: Path) -> None:

@@ -71,7 +71,11 @@ def _paths(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
 
 def _stands(drawing: Drawing, origin: str, folder: Path) -> bool:
     svg, png = _paths(drawing, folder)
-    return svg.is_file() and png.is_file() and origin in svg.read_text(encoding="utf-8")
+    return (
+        svg.is_file()
+        and png.is_file()
+        and origin in svg.read_text(encoding="utf-8", errors="replace")
+    )
 
 
 def _write(drawing: Drawing, origin: str, folder: Path) -> None:

@@ -9,6 +9,7 @@ from yolo_synth.analysis.similarity.judging import INTERVAL_IMAGES
 from yolo_synth.analysis.similarity.measures import OPINIONS
 from yolo_synth.analysis.similarity.opinions import chosen
 from yolo_synth.analysis.similarity.seeds import MARGIN, check_margin
+from yolo_synth.claims import claimed
 from yolo_synth.escaping import markdown_text, say
 from yolo_synth.files import write_whole
 from yolo_synth.report.figures import Drawing, write_figures
@@ -84,9 +85,11 @@ def report(
     if not sizes:
         raise ValueError("--sizes names no side of the images; the paper's are 32, 64 and 128")
     folder = Path(out)
-    study = Study(runs, folder / "matrices", images, sizes, data, trust, chosen(measures), margin)
-    result = write_panels(study, folder, draw_all=figures == "all")
-    write_page(result, folder / "report.html")
+    with claimed(folder, "writes a report"):
+        matrices = folder / "matrices"
+        study = Study(runs, matrices, images, sizes, data, trust, chosen(measures), margin)
+        result = write_panels(study, folder, draw_all=figures == "all")
+        write_page(result, folder / "report.html")
     for note in result.notes:
         say(note)
     say(f"{out}: report.html, findings.md, tables/, figures/ and matrices/")

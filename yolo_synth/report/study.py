@@ -163,10 +163,11 @@ class Study:
         place = self.kept(
             name, probe, (), self.subjects[0].network.description, json.dumps(about, default=str)
         )
-        if (arrays := place.read()) is None:
-            arrays = {"untrained": untrained_similarity(run, probe)}
-            place.write(arrays)
-        values: Values = arrays["untrained"]
+        kept = place.read(partial(_untrained_values, layers=len(self.structure)))
+        if kept is not None:
+            return kept
+        values = untrained_similarity(run, probe)
+        place.write({"untrained": values})
         return values
 
     def _seen_by(self, probe: Probe) -> list[Comparison]:
@@ -233,6 +234,13 @@ class Study:
             raise ValueError("of other layers")
         _ = pair.debiased_series
         return pair
+
+
+def _untrained_values(arrays: dict[str, Any], layers: int) -> Values:
+    values: Values = arrays["untrained"]
+    if values.shape != (layers,) or values.dtype != np.float64:
+        raise ValueError("of other layers")
+    return values
 
 
 def pair_name(first: Label, second: Label, probe: str, size: int) -> str:

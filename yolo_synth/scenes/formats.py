@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
+from yolo_synth.claims import new_folder
 from yolo_synth.data.gtav_boxes import GTAV_CLASSES
+from yolo_synth.files import naming
 from yolo_synth.scenes.drawing import draw, jpeg, photograph
 from yolo_synth.scenes.street import GAME, REAL, build_street
 from yolo_synth.scenes.world import (
@@ -91,9 +94,10 @@ def write_tiny(root: str | Path, images: int = 500, seed: int = 0) -> None:
     arguments = {"recipe": _RECIPE, "images": images, "seed": seed}
     if _is_there(root, arguments):
         return
-    _write_bdd100k(root, images, np.random.default_rng([seed, 0]))
-    _write_gtav(root, images, np.random.default_rng([seed, 1]))
-    (root / "tiny.json").write_text(json.dumps(arguments) + "\n")
+    with naming(root), nullcontext(root) if root.is_dir() else new_folder(root, "draws") as place:
+        _write_bdd100k(place, images, np.random.default_rng([seed, 0]))
+        _write_gtav(place, images, np.random.default_rng([seed, 1]))
+        _write(place / "tiny.json", f"{json.dumps(arguments)}\n".encode())
 
 
 def _is_there(root: Path, arguments: dict[str, int]) -> bool:
@@ -105,9 +109,10 @@ def _is_there(root: Path, arguments: dict[str, int]) -> bool:
             f"{root} already holds something, and no finished tiny data set (there is no tiny.json); "
             "remove it or name another folder"
         )
-    if record.read_text() != json.dumps(arguments) + "\n":
+    made = record.read_text(encoding="utf-8", errors="replace")
+    if made != json.dumps(arguments) + "\n":
         raise ValueError(
-            f"{root} already holds a tiny data set made with {record.read_text().strip()}, not with "
+            f"{root} already holds a tiny data set made with {made[:200].strip()}, not with "
             f"{json.dumps(arguments)}; remove it or name another folder"
         )
     return True

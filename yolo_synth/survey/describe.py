@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from yolo_synth.data.source import open_data
 from yolo_synth.escaping import say
+from yolo_synth.files import write_whole
 from yolo_synth.survey import charts
 from yolo_synth.survey.counts import Counts, count
 from yolo_synth.survey.heat import places
@@ -42,7 +44,8 @@ def describe(data: str, out: str | None = None, *, trust: bool = False) -> None:
         "places": places(module.table, module.classes, f"{name}: where the boxes are"),
     }
     for key, figure in figures.items():
-        figure.savefig(folder / f"{key}.png", dpi=150)
+        draw = partial(figure.savefig, format="png", dpi=150)
+        write_whole(folder / f"{key}.png", draw)
     say(f"{folder}: {', '.join(f'{key}.png' for key in figures)} and four tables as CSV")
 
 

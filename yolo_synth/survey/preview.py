@@ -21,6 +21,7 @@ from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import open_data
 from yolo_synth.data.splits import SPLITS
 from yolo_synth.escaping import say
+from yolo_synth.files import write_whole
 from yolo_synth.labels import class_colours
 from yolo_synth.palette import INK
 from yolo_synth.survey.charts import REASON_COLOURS, REASON_NAMES
@@ -89,8 +90,8 @@ def preview(
     pixels = _load(module, drawn)
     what = "boxes that filters left out" if dropped else "boxes that are used"
     title = f"{module.title} {split}: {len(drawn)} of {len(names):,} images, {what}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(pixels, boxes, colours, title).savefig(path, dpi=_DPI)
+    sheet = contact_sheet(pixels, boxes, colours, title)
+    write_whole(path, lambda file: sheet.savefig(file, format=path.suffix[1:].lower(), dpi=_DPI))
     say(f"{out}: {len(drawn)} images, {len(boxes)} {what}")
 
 

@@ -87,7 +87,7 @@ def save_darknet_weights(network: YOLOv3, path: str | Path, last_layer: int | No
 
     Args:
         network: The network to save, on any device.
-        path: The file to write or replace.
+        path: The file to write or replace; its folder is made.
         last_layer: The last layer to write (74 gives a `darknet53.conv.74`); None for all.
 
     Raises:
