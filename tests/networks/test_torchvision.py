@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -229,12 +230,15 @@ def test_two_of_them_have_a_report_of_their_own_blocks(two_runs, tmp_path):
     assert "The network is a RetinaNet, the paper's a YOLOv3." in notes
 
 
-def test_another_architecture_is_no_partner(two_runs, tmp_path, capsys):
+def test_another_architecture_is_compared_by_every_layer_with_every_layer(two_runs, tmp_path):
     run = two_runs / "RetinaNet-U-Real/0"
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["model"] |= {"network": None, "width": 0.0625}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     state = {f"network.{k}": v for k, v in YOLOv3(width=0.0625).state_dict().items()}
     torch.save({"state_dict": state}, tmp_path / "best.ckpt")
-    assert main(["compare", str(run), str(tmp_path), "--images=8"]) == 2
-    assert "a RetinaNet on mobilenet_v3_small with 5 classes" in capsys.readouterr().err
+    out = tmp_path / "out"
+    assert main(["compare", str(run), str(tmp_path), "--images=8", f"--out={out}"]) == 0
+    with np.load(out / "similarity.npz") as kept:
+        layers = len(read_run(run).network().blocks)
+        assert kept["debiased"].shape == kept["biased"].shape == (layers, 107)
