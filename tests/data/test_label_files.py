@@ -166,10 +166,14 @@ def test_what_is_missing_is_said(layout, tmp_path, caplog):
         _ = getattr(yolo_synth, FORMATS[key][1])(root).table
 
 
-def test_a_folder_of_pictures_needs_no_label(tmp_path):
+def test_a_folder_of_pictures_needs_no_label(tmp_path, caplog):
     for name in ("a.jpg", "b/c.png", "b/d.JPG"):
         write_image(tmp_path / name) if name.islower() else write_image(tmp_path / name.lower())
     data = yolo_synth.Pictures(tmp_path)
+    with caplog.at_level("INFO", logger="yolo_synth"):
+        data.log_counts()
+    assert "Pictures: 0 train, 0 valid, 3 test images, no boxes" in caplog.text
+    assert "left out" not in caplog.text
     assert data.names("test") == ["a.jpg", "b/c.png", "b/d.jpg"]
     assert data.names("train") == []
     images, names = data.probe("test", 3, 32)

@@ -18,6 +18,11 @@ log = logging.getLogger(__name__)
 def log_counts(data: DetectionData) -> None:
     """Log images and boxes of each split, groups that splits share, and boxes that are left out."""
     kind = type(data).__name__
+    counts = count_dropped(data.table)
+    if counts.drop("no box").sum() == 0:
+        sizes = ", ".join(f"{len(data.names(split))} {split}" for split in SPLITS)
+        log.info("%s: %s images, no boxes", kind, sizes)
+        return
     for split in SPLITS:
         dataset = data.dataset(split)
         boxes = zip(data.classes, dataset.boxes_of_each_class(len(data.classes)), strict=True)
@@ -27,7 +32,6 @@ def log_counts(data: DetectionData) -> None:
             ", ".join(f"{count} {name}" for name, count in boxes),
         )
     _log_shared_groups(data)
-    counts = count_dropped(data.table)
     log.info(
         "%s: %d boxes used; left out: %d of other kinds, %d degenerate, %d small, %d hood%s; %d "
         "images have no box",
