@@ -7,6 +7,7 @@ import torch
 from references import anybodys
 from torchvision.models import get_model
 
+from yolo_synth.commands.networks import read_network
 from yolo_synth.networks.references import Preprocessing, normalise, read_reference
 
 
@@ -74,3 +75,13 @@ def test_a_network_subtracts_the_mean_and_divides_by_the_deviation_itself():
     assert str(wants).endswith("less 0.4 0.5 0.6, divided by 0.1 0.2 0.3, made for 64x64")
     normalise(network, wants)
     torch.testing.assert_close(network(images), expected)
+
+
+def test_weights_that_no_file_gives_are_random_said_to_be_and_the_same_again(capsys):
+    text = "torchvision:ssdlite320_mobilenet_v3_large"
+    state = torch.random.get_rng_state()
+    one, two = (read_network(text) for _ in range(2))
+    assert torch.equal(state, torch.random.get_rng_state())
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, two.network.state_dict()[name]), name
+    assert f"random weights, since {text} names no file of them" in capsys.readouterr().out

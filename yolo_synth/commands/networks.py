@@ -13,7 +13,7 @@ from yolo_synth.runs import CONFIG, Run, read_run
 
 
 def read_network(text: str, trust: bool = False) -> Run | Reference:
-    """Return the run or other network that a text names; of the other its preprocessing is printed.
+    """Return the run or other network that a text names; of the other what it wants is printed.
 
     Raises:
         FileNotFoundError: If it names none.
@@ -22,7 +22,8 @@ def read_network(text: str, trust: bool = False) -> Run | Reference:
     if (Path(text) / CONFIG).is_file():
         return read_run(text, trust)
     found = read_reference(text, trust=trust)
-    say(f"{found.name}: {found.preprocessing}")
+    weights = f"random weights, since {text} names no file of them; " if found.random else ""
+    say(f"{found.name}: {weights}{found.preprocessing}")
     return found
 
 

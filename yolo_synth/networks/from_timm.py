@@ -41,7 +41,7 @@ def _load(text: str) -> Reference:
         deviation=wants["std"],
     )
     normalise(network, preprocessing)
-    return Reference(name, network, preprocessing)
+    return Reference(name, network, preprocessing, random=file is None)
 
 
 def _count(state: Mapping[str, Tensor]) -> int:

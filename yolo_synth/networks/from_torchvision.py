@@ -54,7 +54,8 @@ def _load(text: str) -> Reference:
         deviation=transform.image_std,
     )
     take_as_they_come(model, transform.image_mean, transform.image_std)
-    return Reference(name, model, preprocessing, tuple(names), partial(_detect, model))
+    detect = partial(_detect, model)
+    return Reference(name, model, preprocessing, tuple(names), detect, random=file is None)
 
 
 def _build(name: str, classes: int) -> Any:  # noqa: ANN401 - torchvision has no types

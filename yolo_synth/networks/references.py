@@ -7,6 +7,7 @@ entry point of the group `yolo_synth.networks`.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -91,6 +92,7 @@ class Reference:
         preprocessing: What becomes of the images before and in it.
         classes: Names of the classes that it tells apart; none if they are not known.
         detect: Finds objects; None if that is not known.
+        random: Whether nobody trained it: no file of weights was named.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Reference:
     preprocessing: Preprocessing = Preprocessing()
     classes: tuple[str, ...] = ()
     detect: Detect | None = None
+    random: bool = False
 
 
 class Loader(NamedTuple):
@@ -126,6 +129,8 @@ def loaders() -> tuple[Loader, ...]:
 def read_reference(text: str, *, trust: bool = False) -> Reference:
     """Load the network that a text names; nothing is downloaded.
 
+    Weights that no file gives are random, and the same ones for the same text.
+
     Args:
         text: As one of `loaders`.
         trust: Whether what would run as a program on loading may.
@@ -145,7 +150,9 @@ def read_reference(text: str, *, trust: bool = False) -> Reference:
             f"{text}: {loader.runs} runs as a program when it is loaded: if you trust where it is from, "
             "give --trust"
         )
-    found = loader.load(text)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(zlib.crc32(text.encode()))
+        found = loader.load(text)
     found.network.eval().requires_grad_(False)
     return found
 

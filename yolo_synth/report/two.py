@@ -143,6 +143,7 @@ def _described(network: Shown) -> dict[str, Any]:
         "name": str(network.label),
         "kind": type(network.network).__name__,
         "weights": sum(weight.numel() for weight in network.network.parameters()),
+        "random": isinstance(network, Guest) and network.reference.random,
         "layers": len(network.structure),
         "images": str(network.reference.preprocessing) if isinstance(network, Guest) else "",
         "left_out": _left_out(network),
@@ -165,7 +166,7 @@ def _pictures(result: Comparison | Crossing) -> Iterator[Picture]:
         pairs = ((result.first, result.second), (result.second, result.first))
         structures = (result.structure, result.other)
         for (own, other), found, structure in zip(pairs, result.matches, structures, strict=True):
-            tracks = {f"{own}, most similar layer of {other}": found.series}
+            tracks = {"with its most similar layer": found.series}
             yield Picture(
                 f"Each layer of {own} with the most similar one of {other}.",
                 _ribbon(tracks, structure, title),
