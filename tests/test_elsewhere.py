@@ -18,12 +18,13 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from numpy.testing import assert_allclose
 
-from yolo_synth import evaluation, probe
+from yolo_synth import probe, scoring
 from yolo_synth.analysis.activations import policy, run
 from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.cli import main
 from yolo_synth.detector import Detector
 from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.report import models
 from yolo_synth.report.panels import outputs
 
 
@@ -37,7 +38,7 @@ def lend(monkeypatch):
     monkeypatch.setattr(SingleDeviceStrategy, "root_device", DEVICE)
     monkeypatch.setattr(CPUAccelerator, "setup_device", lambda *_: None)
     monkeypatch.setattr(Detector, "backward", some_gradients)
-    for verb in (evaluation, outputs, probe):
+    for verb in (scoring, models, outputs, probe):
         monkeypatch.setattr(verb, "fastest", lambda: DEVICE)
     return elsewhere
 
