@@ -196,7 +196,7 @@ def test_what_two_seeds_share_of_what_training_added_stands_first_beside_what_tw
     assert "U-Real and U-Synthetic 0.08 (95 %" in first
     assert "4 pairs of runs, 0.08 to 0.10" in first
     assert "over the head" not in first
-    assert first.endswith("It is said of these 2 and 2 trainings.")
+    assert first.endswith("This is of 2 and 2 trainings: so few tell nothing of others.")
 
 
 def test_what_training_added_comes_before_the_plain_figure():

@@ -140,18 +140,20 @@ def _shared(result: Added, group: Sequence[Comparison]) -> Iterator[str]:
     view = (pair.probe, pair.size)
     seen = [other for other in result.pairs if (other.probe, other.size) == view]
     a, b = pair.models
-    texts = []
+    texts, tested = [], False
     for part in pair.structure.parts:
         shares = [_share(result, seen, two, part) for two in ((a, a), (b, b), (a, b))]
         if said := [share for share in shares if share]:
             test = _names(seen, (a, b), part)
+            tested = tested or test is not None
             texts.append(f"over the {part}, {listed(said)}{_of_names(test)}")
     if texts:
         runs = {label for other in seen for label in (other.first, other.second)}
         counts = [sum(run.model == model for run in runs) for model in (a, b)]
+        alone = "" if tested else ": so few tell nothing of others"
         yield (
             f"What training added ({pair.label}; mean debiased CKA with the common initial state regressed "
-            f"out): {'; '.join(texts)}. It is said of these {counts[0]} and {counts[1]} trainings."
+            f"out): {'; '.join(texts)}. This is of {counts[0]} and {counts[1]} trainings{alone}."
         )
 
 
