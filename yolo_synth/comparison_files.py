@@ -75,9 +75,14 @@ def image_table(result: Comparison, probe: Probe) -> pd.DataFrame:
     return table
 
 
-def figures(result: Comparison, probe: Probe) -> dict[str, Figure]:
-    """Return the curve over layers, both heat maps and the images that matter most, by file name."""
+def figures(result: Comparison | Crossing, probe: Probe) -> dict[str, Figure]:
+    """Return the curve over layers, both heat maps and the images that matter most, by file name.
+
+    Of two architectures the heat maps alone.
+    """
     title = f"{result.name}\n{result.label}"
+    if isinstance(result, Crossing):
+        return _heatmaps(result, title)
     if result.error is not None:
         title += f", {result.precision} (error {result.error.mean:.1e} on average)"
     series = {DEBIASED: result.debiased_series}
@@ -90,8 +95,7 @@ def figures(result: Comparison, probe: Probe) -> dict[str, Figure]:
             title=title,
             image_size=result.size,
         ),
-        "heatmap_debiased": heatmap(result, title, DEBIASED),
-        "heatmap_biased": heatmap(result, title, BIASED),
+        **_heatmaps(result, title),
     }
     drawn |= {name: measure_curves([result], name, title) for name in result.opinions}
     if result.influence is not None:
@@ -102,6 +106,11 @@ def figures(result: Comparison, probe: Probe) -> dict[str, Figure]:
             title=f"What single images add to the mean {DEBIASED}\n{title}",
         )
     return drawn
+
+
+def _heatmaps(result: Comparison | Crossing, title: str) -> dict[str, Figure]:
+    kinds = (("heatmap_debiased", DEBIASED), ("heatmap_biased", BIASED))
+    return {name: heatmap(result, title, measure) for name, measure in kinds}
 
 
 def measure_curves(pairs: Sequence[Comparison], name: str, title: str) -> Figure:
@@ -120,34 +129,39 @@ def measure_curves(pairs: Sequence[Comparison], name: str, title: str) -> Figure
     )
 
 
-def heatmap(result: Comparison, title: str, measure: str) -> Figure:
-    """Draw one of the matrices."""
+def heatmap(result: Comparison | Crossing, title: str, measure: str) -> Figure:
+    """Draw one of the matrices; that of two architectures is as wide and as high as they are deep."""
+    other, side = (
+        (result.other, None) if isinstance(result, Crossing) else (result.structure, result.size)
+    )
     return similarity_heatmap(
         result.biased if measure == BIASED else result.debiased,
         result.structure,
-        result.structure,
+        other,
         names=(result.first.name, result.second.name),
         title=title,
-        image_size=result.size,
+        image_size=side,
         measure=measure,
         ribbon=True,
     )
 
 
-def write_comparison(result: Comparison, probe: Probe, folder: Path) -> None:
+def write_comparison(result: Comparison | Crossing, probe: Probe, folder: Path) -> None:
     """Write `similarity.npz`, two tables and the figures as PNG; the npz comes last."""
     with claimed(folder, "writes a comparison", patience=_PATIENCE):
-        _write(result, probe, folder)
+        for name, table in _tables(result, probe).items():
+            write_whole(folder / f"{name}.csv", csv_text(table, index=False))
+        for name, figure in figures(result, probe).items():
+            draw = partial(figure.savefig, format="png", dpi=150)
+            write_whole(folder / f"{name}.png", draw)
+        arrays = result.pack() | {"image_names": probe.names}
+        kept_comparison(folder, probe).write(arrays)
 
 
-def _write(result: Comparison, probe: Probe, folder: Path) -> None:
-    write_whole(folder / "layers.csv", csv_text(result.layers(), index=False))
-    write_whole(folder / "images.csv", csv_text(image_table(result, probe), index=False))
-    for name, figure in figures(result, probe).items():
-        draw = partial(figure.savefig, format="png", dpi=150)
-        write_whole(folder / f"{name}.png", draw)
-    arrays = result.pack() | {"image_names": probe.names}
-    kept_comparison(folder, probe).write(arrays)
+def _tables(result: Comparison | Crossing, probe: Probe) -> dict[str, pd.DataFrame]:
+    if isinstance(result, Crossing):
+        return dict(zip(("layers_first", "layers_second"), result.layers(), strict=True))
+    return {"layers": result.layers(), "images": image_table(result, probe)}
 
 
 def kept_comparison(folder: Path, probe: Probe) -> Kept:
@@ -173,29 +187,3 @@ def unpack_agreement(arrays: Mapping[str, Any]) -> dict[str, tuple[float, float,
 def folder_name(other: Label, probe: Probe) -> str:
     """Name the folder of a comparison with another network: `U-Synthetic-0_Real-test_32`."""
     return file_name(f"{other}_{probe.domain}-{probe.split}_{probe.size}")
-
-
-def write_crossing(result: Crossing, probe: Probe, folder: Path) -> None:
-    """Write `similarity.npz`, a table of each network's layers and both heat maps; the npz comes last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in zip(("first", "second"), result.layers(), strict=True):
-        write_whole(folder / f"layers_{name}.csv", csv_text(table, index=False))
-    for name, measure in (("debiased", DEBIASED), ("biased", BIASED)):
-        figure = crossing_heatmap(result, f"{result.name}\n{result.label}", measure)
-        draw = partial(figure.savefig, format="png", dpi=150)
-        write_whole(folder / f"heatmap_{name}.png", draw)
-    arrays = result.pack() | {"image_names": probe.names}
-    Kept(folder / "similarity.npz", probe.digest, FORMAT).write(arrays)
-
-
-def crossing_heatmap(result: Crossing, title: str, measure: str) -> Figure:
-    """Draw one of the matrices, which is as wide and as high as the networks are deep."""
-    return similarity_heatmap(
-        result.biased if measure == BIASED else result.debiased,
-        result.structure,
-        result.other,
-        names=(result.first.name, result.second.name),
-        title=title,
-        measure=measure,
-        ribbon=True,
-    )

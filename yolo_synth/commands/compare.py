@@ -16,7 +16,7 @@ from yolo_synth.boxes import Resize
 from yolo_synth.commands.classes import silent
 from yolo_synth.commands.networks import as_reference, data_sets, read_network
 from yolo_synth.comparison import FEWEST_IMAGES, Comparison, are_alike, compare
-from yolo_synth.comparison_files import folder_name, summary, write_comparison, write_crossing
+from yolo_synth.comparison_files import folder_name, summary, write_comparison
 from yolo_synth.crossing import Crossing, cross
 from yolo_synth.data.source import Config, data_module
 from yolo_synth.escaping import say
@@ -119,10 +119,7 @@ def compare_networks(
     folder = Path(out) if out else _default_folder(pair, probes)
     for result, probe in zip(two.results, probes, strict=True):
         place = folder / probe.domain if len(probes) > 1 else folder
-        if isinstance(result, Comparison):
-            write_comparison(result, probe, place)
-        else:
-            write_crossing(result, probe, place)
+        write_comparison(result, probe, place)
         say(f"{result.name}: {result.label}: {summary(result)}")
     write_two(two, folder)
     say(*two.sentences(), f"see {folder / 'compare.html'}")

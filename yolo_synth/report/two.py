@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 from jinja2 import Environment
-from matplotlib.figure import Figure
 
 from yolo_synth.analysis.activations.blocks import LeftOut, choose_layers
 from yolo_synth.analysis.activations.layers import is_planned
@@ -22,8 +21,8 @@ from yolo_synth.analysis.similarity.floors import gap_with_floor
 from yolo_synth.analysis.similarity.judging import DRAWS
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import BIASED, DEBIASED, Comparison
-from yolo_synth.comparison_files import crossing_heatmap, heatmap, summary
-from yolo_synth.crossing import Crossing, Matches
+from yolo_synth.comparison_files import heatmap, summary
+from yolo_synth.crossing import Crossing
 from yolo_synth.escaping import csv_text
 from yolo_synth.files import write_whole
 from yolo_synth.probe import Grams, Guest, Probe, Shown
@@ -172,18 +171,12 @@ def _pictures(result: Comparison | Crossing) -> Iterator[Picture]:
                 _ribbon(tracks, structure, title),
             )
     for measure in (DEBIASED, BIASED):
-        yield Picture(
-            f"Every layer with every layer, {measure}.", inline_svg(_map(result, title, measure))
-        )
+        drawn = inline_svg(heatmap(result, title, measure))
+        yield Picture(f"Every layer with every layer, {measure}.", drawn)
 
 
 def _ribbon(tracks: dict[str, LayerSeries], structure: Structure, title: str) -> str:
     return inline_svg(ribbon_figure(tracks, structure, title=title, measure=DEBIASED))
-
-
-def _map(result: Comparison | Crossing, title: str, measure: str) -> Figure:
-    draw = heatmap if isinstance(result, Comparison) else crossing_heatmap
-    return draw(result, title, measure)  # type: ignore[arg-type]  # each takes its own
 
 
 def _gap_pictures(two: Two) -> Iterator[Picture]:
@@ -241,11 +234,9 @@ def _layer_tables(two: Two) -> Iterator[Table]:
     for side, (own, other) in enumerate(((first, second), (second, first))):
         rows: dict[str, Any] = {}
         for result in crossings:
-            found: Matches = result.matches[side]
-            called = other.structure.called
-            rows[result.probe] = found.series.value
-            names = [called[layer] if layer >= 0 else "" for layer in found.layers]
-            rows[f"{result.probe}, match"] = names
+            found = result.layers()[side]
+            rows[result.probe] = found["cka_debiased"].to_numpy()
+            rows[f"{result.probe}, match"] = found["match_name"].to_numpy()
         title = f"Each layer of {own.label} with its most similar one of {other.label}"
         yield _layer_table(f"layers_{side}", title, own.structure, rows)
 
