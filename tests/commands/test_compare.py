@@ -68,6 +68,15 @@ def test_an_images_influence_is_what_the_similarity_loses_without_it(runs, tmp_p
     assert table["influence_head"][3] == pytest.approx(head.mean(), abs=1e-6)
 
 
+def test_the_images_are_of_the_split_that_is_asked_for(runs, tmp_path, capsys):
+    assert compare(runs, "F-Synthetic/0", "--split=train", f"--out={tmp_path}") == 0
+    assert "8 Real train images at 32x32" in capsys.readouterr().out
+    shown = set(pd.read_csv(tmp_path / "images.csv")["image"])
+    data = read_run(runs / "U-Real/0").data()
+    assert shown <= set(data.names("train"))
+    assert not shown & set(data.names("test"))
+
+
 def test_runs_of_other_seeds_have_no_common_start(runs, tmp_path, capsys):
     assert compare(runs, "U-Real/1", f"--out={tmp_path}") == 0
     assert "common start" not in capsys.readouterr().out
