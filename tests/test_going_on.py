@@ -16,8 +16,10 @@ import pytest
 import torch
 from helpers import equal, fit, fit_arguments, weights
 
+from yolo_synth.__main__ import run
 from yolo_synth.callbacks.record import WholeCheckpoints
 from yolo_synth.cli import main
+from yolo_synth.commands import stopping
 from yolo_synth.detector import Detector
 
 WORKERS = ("--data.num_workers=2", "--data.augment=true", "--data.mosaic=true")
@@ -246,6 +248,25 @@ def test_a_signal_while_the_program_starts_is_answered_in_a_line(tiny_root, tmp_
     assert process.returncode == 130
     assert said.splitlines()[0] == "yolo-synth: stopped by SIGINT"
     assert "Traceback" not in said
+
+
+def test_a_signal_in_the_moment_that_it_is_listened_to_is_answered_as_any(monkeypatch, capsys):
+    listen = stopping.listen
+
+    def listens_and_is_stopped():
+        listen()
+        signal.raise_signal(signal.SIGINT)
+
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(stopping, "listen", listens_and_is_stopped)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run()
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.startswith("yolo-synth: stopped by SIGINT\n")
 
 
 def test_a_similarity_of_more_images_than_there_are_uses_them_all(tiny_root, tmp_path, caplog):

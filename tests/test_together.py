@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 from helpers import fit, fit_arguments
 from test_going_on import cut, start, wait_for
 
+from yolo_synth import files
 from yolo_synth.claims import CLAIM, claimed, new_folder
 from yolo_synth.cli import main
 
@@ -136,6 +138,23 @@ def test_a_report_while_a_run_trains_and_a_folder_that_is_renamed_meanwhile(
     # with other options it would begin anew; here it is told that it is the run of before
     assert main([*arguments, "--trainer.max_epochs=1"]) == 2
     assert "holds an unfinished run with another trainer.max_epochs" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_moved_while_a_checkpoint_is_written_is_named(
+    tiny_root, tmp_path, monkeypatch, capsys
+):
+    put = files._put
+
+    def moves_it(file, content):
+        put(file, content)
+        if Path(file.name).name.startswith(".last.ckpt"):
+            (tmp_path / "runs/U-Real/0").rename(tmp_path / "elsewhere")
+
+    monkeypatch.setattr(files, "_put", moves_it)
+    arguments = fit_arguments(tiny_root, tmp_path / "runs", "BDD100K", "--trainer.logger=false")
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(f"yolo-synth: error: {tmp_path}/runs/U-Real/0: was moved or removed")
 
 
 def test_a_data_set_that_changes_is_noticed_when_the_training_goes_on(

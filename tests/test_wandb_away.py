@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
 import struct
+import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -147,6 +149,10 @@ def test_a_server_that_is_lost_meanwhile_costs_nothing_and_a_line_says_how_to_sy
     if way != "refused":
         served.shutdown()
         served.server_close()
+    with suppress(OSError):  # where its process is gone, W&B drops it without asking how it ended
+        wandb.teardown()
+    for process in [x for x in gc.get_objects() if type(x) is subprocess.Popen]:
+        process.wait(20)
 
 
 def test_a_run_that_goes_on_is_the_same_wandb_run_and_a_new_one_is_another(tmp_path):

@@ -9,8 +9,8 @@ def run() -> None:
     """Run the command line and leave with its exit code; a signal while it starts ends it in a line."""
     from yolo_synth.commands import stopping
 
-    stopping.listen()
     try:
+        stopping.listen()
         from yolo_synth.cli import main  # slow imports, of which nobody wants a traceback
 
         sys.exit(main())

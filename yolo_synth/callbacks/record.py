@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -248,6 +249,20 @@ class RecordRun(Callback):
         }
         path = Path(trainer.default_root_dir) / runs.SUMMARY
         write_whole(path, json.dumps(summary, indent=2) + "\n")
+
+
+@contextmanager
+def told_if_moved(folder: Path) -> Iterator[None]:
+    """Say so where a file is missing because the run folder was moved in just that moment.
+
+    Raises:
+        ValueError: In place of the error on the file.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        _see_that_it_is_there(folder)
+        raise
 
 
 def _see_that_it_is_there(folder: Path) -> None:

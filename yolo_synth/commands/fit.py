@@ -23,7 +23,7 @@ from yolo_synth import runs
 from yolo_synth.callbacks.finite import StopAtNonFinite
 from yolo_synth.callbacks.freezing import Freezing
 from yolo_synth.callbacks.pictures import Pictures
-from yolo_synth.callbacks.record import RecordRun, SaveConfig, finish, loggers
+from yolo_synth.callbacks.record import RecordRun, SaveConfig, finish, loggers, told_if_moved
 from yolo_synth.callbacks.similarity import Similarity
 from yolo_synth.claims import claimed
 from yolo_synth.commands import PROGRAM
@@ -223,6 +223,7 @@ class TrainingCLI(LightningCLI):
     @rank_zero_only
     def _claim(self, folder: Path) -> None:
         self.held.enter_context(claimed(folder, "trains"))
+        self.held.enter_context(told_if_moved(folder))
 
     def _look_for_the_run_of_before(self, folder: Path, config: Namespace) -> None:
         """Go on with a run that was cut off, or do what a finished one lacks."""
