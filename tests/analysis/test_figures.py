@@ -47,7 +47,10 @@ def draw_all(structure, curves, matrix):
     """Draw each kind of figure with all that it can show."""
     low = np.full(LAYERS, 0.1)
     judged = {
-        name: LayerSeries(one.value, one.value - 0.1, one.value + 0.1, null=low, ceiling=low + 0.8)
+        name: LayerSeries(
+            *(one.value, one.value - 0.1, one.value + 0.1),
+            **{"null": low, "untrained": low + 0.1, "ceiling": low + 0.8},
+        )
         for name, one in curves.items()
     }
     some = {"title": "What the figure shows\nand on which images", "image_size": 416}
@@ -100,14 +103,15 @@ def save(figure, suffix):
 
 def test_curves_show_the_values_given(structure, curves):
     low, high = np.full(LAYERS, 0.05), np.full(LAYERS, 0.95)
-    given = {name: replace(one, null=low, ceiling=high) for name, one in curves.items()}
+    judged_by = {"null": low, "untrained": low + 0.2, "ceiling": high}
+    given = {name: replace(one, **judged_by) for name, one in curves.items()}
     figure = similarity_curves(given, structure, title="t")
     (axes,) = panels(figure)
     for name, one in curves.items():
         np.testing.assert_array_equal(line(axes, name).get_xdata(), np.arange(LAYERS))
         np.testing.assert_array_equal(line(axes, name).get_ydata(), one.value)
-    np.testing.assert_array_equal(line(axes, "null").get_ydata(), low)
-    np.testing.assert_array_equal(line(axes, "ceiling").get_ydata(), high)
+    for name, values in judged_by.items():
+        np.testing.assert_array_equal(line(axes, name).get_ydata(), values)
 
 
 def test_curves_are_told_apart_without_colour(structure, curves):

@@ -15,7 +15,7 @@ from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures import ribbon
 from yolo_synth.analysis.figures.sheet import Entry
 from yolo_synth.analysis.similarity.series import LayerSeries, Values
-from yolo_synth.palette import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SHADE, SKY, VERMILION
+from yolo_synth.palette import BLUE, FAINT, GREEN, GREY, INK, ORANGE, PURPLE, SHADE, SKY, VERMILION
 
 COLOURS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 """Colours of curves, in order (Okabe and Ito's, the darker ones first)."""
@@ -23,6 +23,7 @@ COLOURS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 _DASHES: Final = ("-", (0, (5, 1.6)), (0, (6, 1.4, 1.2, 1.4)), (0, (1.4, 1.2)))
 _NULL_COLOUR: Final = SHADE
 _CEILING: Final[dict[str, Any]] = {"color": INK, "linestyle": (0, (7, 2.5))}
+_UNTRAINED: Final[dict[str, Any]] = {"color": GREY, "linestyle": (0, (4, 2, 1, 2))}
 _BAND_ALPHA: Final = 0.22
 _MARKED: Final = {"shortcut": 2.6, "route": 4.4, "yolo": 4.4}  # points
 
@@ -43,13 +44,17 @@ def checked(series: Mapping[str, LayerSeries], structure: Structure) -> dict[str
 def shared_references(
     series: Iterable[LayerSeries], structure: Structure, distance: bool = False
 ) -> LayerSeries:
-    """Return what all curves of a panel are judged by: the highest null and ceiling of each layer.
+    """Return what all curves of a panel are judged by: the highest floors and ceiling of each layer.
 
     Of distances it is the lowest null.
     """
-    nulls, ceilings = zip(*((one.null, one.ceiling) for one in series), strict=True)
-    null = _furthest(nulls, np.fmin if distance else np.fmax)
-    return LayerSeries(np.zeros(len(structure)), null=null, ceiling=_furthest(ceilings, np.fmax))
+    series = list(series)
+    return LayerSeries(
+        np.zeros(len(structure)),
+        null=_furthest((one.null for one in series), np.fmin if distance else np.fmax),
+        untrained=_furthest((one.untrained for one in series), np.fmax),
+        ceiling=_furthest((one.ceiling for one in series), np.fmax),
+    )
 
 
 def _furthest(rows: Iterable[Values | None], further: np.ufunc) -> Values | None:
@@ -59,7 +64,9 @@ def _furthest(rows: Iterable[Values | None], further: np.ufunc) -> Values | None
 
 def lowest(series: Iterable[LayerSeries]) -> float:
     """Return the smallest value that a drawing of series shows, at most 0 and at least -1."""
-    rows = [row for one in series for row in (one.value, one.low, one.null, one.ceiling)]
+    rows = [
+        row for one in series for row in (one.value, one.low, one.null, one.untrained, one.ceiling)
+    ]
     numbers = np.concatenate([row for row in rows if row is not None])
     return float(np.clip(min(numbers[np.isfinite(numbers)], default=0.0), -1, 0))
 
@@ -76,16 +83,16 @@ def prepare(axes: Axes, structure: Structure, lowest: float, highest: float = 1.
 
 
 def draw_references(axes: Axes, track: LayerSeries, unit: float, distance: bool = False) -> None:
-    """Draw the null as a grey area up to it, or from it, and the ceiling as a dashed line."""
+    """Draw the null as a grey area up to it, or from it; second floor and ceiling as dashed lines."""
     layers = np.arange(len(track))
     if track.null is not None:
         end = axes.get_ylim()[1 if distance else 0]
         axes.fill_between(layers, end, track.null, color=_NULL_COLOUR, linewidth=0, zorder=1)
         axes.plot(layers, track.null, color=FAINT, linewidth=0.7 * unit, zorder=1.5, label="null")
-    if track.ceiling is not None:
-        axes.plot(
-            layers, track.ceiling, **_CEILING, linewidth=0.8 * unit, zorder=2, label="ceiling"
-        )
+    for name, style in (("untrained", _UNTRAINED), ("ceiling", _CEILING)):
+        values = getattr(track, name)
+        if values is not None:
+            axes.plot(layers, values, **style, linewidth=0.8 * unit, zorder=2, label=name)
 
 
 def draw_curve(
@@ -168,7 +175,7 @@ def curve_entries(names: Iterable[str]) -> list[Entry]:
 def reference_entries(
     tracks: Iterable[LayerSeries], chance: str = "images permuted"
 ) -> list[Entry]:
-    """Return a legend's entries for bands, null, ceiling and undefined values, as far as there are any."""
+    """Return a legend's entries for bands, floors, ceiling and undefined values, where there are any."""
     entries: list[Entry] = []
     tracks = list(tracks)
     if any(track.low is not None for track in tracks):
@@ -178,6 +185,8 @@ def reference_entries(
         null = Patch(facecolor=_NULL_COLOUR, edgecolor=FAINT, linewidth=0.7)
         null.set_label(chance)
         entries.append(null)
+    if any(track.untrained is not None for track in tracks):
+        entries.append(Line2D([], [], **_UNTRAINED, linewidth=0.8, label="two untrained networks"))
     if any(track.ceiling is not None for track in tracks):
         entries.append(Line2D([], [], **_CEILING, linewidth=0.8, label="two seeds of one model"))
     if not all(np.isfinite(track.value).all() for track in tracks):
