@@ -67,6 +67,10 @@ MAY_KNOW = {
         *("labels", "analysis", "data", "networks", "runs", "scoring"),
         *("torch", "pandas", "tqdm"),
     },
+    "reasons": {
+        *("boxes", "adapting", "average_precision", "data", "devices", "difference", "matching"),
+        *("networks", "scoring", "torch", "pandas"),
+    },
     "survey": {
         *("labels", "boxes", "networks", "data", "analysis", "runs"),
         *("torch", "pandas", "scipy", "matplotlib", "cv2", "jsonargparse", "tqdm"),
@@ -79,13 +83,14 @@ MAY_KNOW = {
     "report": {
         *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
         *("claims", "comparison_files", "crossing", "difference", "evaluation", "files", "devices"),
+        "reasons",
         *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
     "commands": {
         *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "probe"),
         *("comparison", "comparison_files", "crossing", "files", "scoring"),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
-        *("callbacks", "claims", "jsonargparse", "difference"),
+        *("callbacks", "claims", "jsonargparse", "difference", "reasons"),
     },
 }
 

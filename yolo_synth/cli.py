@@ -77,6 +77,10 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
         "commands.diff:diff",
         "say whether detector B is better than A, how sure that is, and on which pictures",
     ),
+    "why": Verb(
+        "commands.why:why",
+        "say why a network that was trained on synthetic images is bad on real ones, and what helps",
+    ),
     "export": Verb(
         "commands.export:export", "write a run's best weights as a Darknet .weights file"
     ),

@@ -74,15 +74,15 @@ def reference_scores(
             f"{module.title} images have the classes {_few(module.classes)}, and {reference.name} knows "
             f"{_few(reference.classes) or 'none by name'}: say by labels in the data file which is which"
         )
-    _say_what_differs(reference.name, own, module)
+    say_what_differs(reference.name, own, module)
     device = fastest()
     reference.network.to(memory_format=torch.channels_last).to(device)
     metric = AveragePrecision(classes)
     objects: list[NDArray[np.int64]] = []
     for images, targets in module.test_dataloader():
         found = reference.detect(images.to(device).float() / 255, confidence, iou)
-        truth = [_of_classes(one, module.classes, classes) for one in targets]
-        known = [_of_classes(one, own, classes) for one in found]
+        truth = [of_classes(one, module.classes, classes) for one in targets]
+        known = [of_classes(one, own, classes) for one in found]
         metric.update(known, truth)
         if kept is not None:
             kept += known
@@ -144,7 +144,8 @@ def matched(
     return own, tuple(name for name in dict.fromkeys(own) if name in module.classes)
 
 
-def _say_what_differs(name: str, own: Sequence[str], module: DetectionData) -> None:
+def say_what_differs(name: str, own: Sequence[str], module: DetectionData) -> None:
+    """Log which classes do not count because one side does not know them."""
     unknown = [one for one in module.classes if one not in own]
     absent = [one for one in own if one not in module.classes]
     if unknown:
@@ -166,7 +167,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _of_classes(image: Boxes, names: Sequence[str], classes: Sequence[str]) -> Boxes:
+def of_classes(image: Boxes, names: Sequence[str], classes: Sequence[str]) -> Boxes:
     """Return an image's boxes of some classes, labelled by these; all if the names are the same."""
     if tuple(names) == tuple(classes):
         return image

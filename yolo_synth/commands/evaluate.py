@@ -5,31 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from yolo_synth import evaluation
 from yolo_synth.boxes import Detection
 from yolo_synth.commands.classes import silent
-from yolo_synth.commands.networks import as_reference, read_network
+from yolo_synth.commands.networks import as_reference, data_for, read_network, thresholds
 from yolo_synth.commands.predictions import write_results
 from yolo_synth.data.module import DetectionData
-from yolo_synth.data.source import Config, data_module
+from yolo_synth.data.source import Config
 from yolo_synth.escaping import csv_text, say
 from yolo_synth.files import file_name, write_whole
 from yolo_synth.networks.references import Reference
 from yolo_synth.runs import CONFIG, Run, run_folders
 from yolo_synth.scoring import matched, reference_scores
-
-CONFIDENCE: Final = 0.001
-"""Least score of a box that counts, of networks that do not say one."""
-
-IOU: Final = 0.6
-"""Overlap above which the lower score of a class is dropped, of the same."""
-
-SIDE: Final = 416
-"""Side of the images where neither network nor data say one."""
 
 TABLE: Final = "evaluation.csv"
 
@@ -80,7 +71,7 @@ def evaluate(
         for domain, config in domains.items():
             with silent() if number else nullcontext():  # what the data hold was said
                 module = _test_images(network, config, batch_size, size, trust)
-            reference, (confidence, iou) = as_reference(network), _thresholds(network)
+            reference, (confidence, iou) = as_reference(network), thresholds(network)
             kept: list[Detection] = []
             found = reference_scores(reference, module, confidence, iou, names, kept)
             rows.append({"network": network.name, "domain": domain, **found.scores})
@@ -101,26 +92,11 @@ def _holds_runs(text: str) -> bool:
     )
 
 
-def _thresholds(network: Run | Reference) -> tuple[float, float]:
-    """Return the least score and the overlap that a network is measured with."""
-    if isinstance(network, Reference):
-        return CONFIDENCE, IOU
-    model = network.config["model"]
-    return model["confidence"], model["iou"]
-
-
 def _test_images(
     network: Run | Reference, data: Config, batch_size: int, size: int | None, trust: bool
 ) -> DetectionData:
     """Return the data module at the side and in the form that a network was made for, set up."""
-    changes: dict[str, Any] = {"batch_size": batch_size}
-    if isinstance(network, Run):
-        changes["image_size"] = network.image_size
-    else:
-        wants = network.preprocessing
-        own = wants.size or int((data.get("init_args") or {}).get("image_size", SIDE))
-        changes |= {"image_size": wants.side(size or own), "resize": wants.resize}
-    module = data_module(data, trust=trust, **changes)
+    module = data_for(network, data, trust, size, batch_size=batch_size)
     module.prepare_data()
     module.setup("test")
     return module

@@ -5,11 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
+from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module, read_data
 from yolo_synth.escaping import say
 from yolo_synth.networks.references import Preprocessing, Reference, read_reference
 from yolo_synth.runs import CONFIG, Run, read_run
+
+CONFIDENCE: Final = 0.001
+"""Least score of a box that counts, of networks that do not say one."""
+
+IOU: Final = 0.6
+"""Overlap above which the lower score of a class is dropped, of the same."""
+
+SIDE: Final = 416
+"""Side of the images where neither network nor data say one."""
 
 
 def read_network(text: str, trust: bool = False) -> Run | Reference:
@@ -34,6 +45,39 @@ def as_reference(network: Run | Reference) -> Reference:
     model = network.network()
     preprocessing = Preprocessing(network.image_size, multiple=model.multiple)
     return Reference(network.name, model, preprocessing, network.classes, model.detect)
+
+
+def thresholds(network: Run | Reference) -> tuple[float, float]:
+    """Return the least score and the overlap that a network is measured with."""
+    if isinstance(network, Reference):
+        return CONFIDENCE, IOU
+    model = network.config["model"]
+    return model["confidence"], model["iou"]
+
+
+def data_for(
+    network: Run | Reference,
+    data: Config,
+    trust: bool = False,
+    size: int | None = None,
+    **changes: Any,  # noqa: ANN401 - any option of the module
+) -> DetectionData:
+    """Return a data module at the side and in the form that a network was made for.
+
+    Args:
+        network: The network.
+        data: The data's configuration.
+        trust: Whether classes from elsewhere are imported and run.
+        size: Another side for a network that is no run, in pixels.
+        **changes: Further options instead of the configuration's.
+    """
+    if isinstance(network, Run):
+        changes["image_size"] = network.image_size
+    else:
+        wants = network.preprocessing
+        own = wants.size or int((data.get("init_args") or {}).get("image_size", SIDE))
+        changes |= {"image_size": wants.side(size or own), "resize": wants.resize}
+    return data_module(data, trust=trust, **changes)
 
 
 def data_sets(texts: str | Sequence[str]) -> list[Config]:

@@ -1,0 +1,129 @@
+"""`yolo-synth why`: what it says, writes and keeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from helpers import equal, weights
+from report.run_folders import write_run
+
+from yolo_synth.adapting import recalibrated
+from yolo_synth.cli import main
+from yolo_synth.runs import read_run
+
+PLAIN = """
+import torch
+from torch import nn
+
+def make():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU())
+    network.classes = ["car", "person"]
+    network.detect = detect
+    return network
+
+def detect(images, confidence, iou):
+    box = torch.tensor([[8.0, 8.0, 40.0, 40.0]])
+    found = dict(boxes=box, scores=torch.tensor([0.9]), labels=torch.tensor([0]))
+    return [found for _ in images]
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_root, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("why")
+    for model in ("U-Real", "U-Synthetic"):
+        write_run(folder, model, 0, tiny_root)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answer(runs) -> Path:
+    """Return the folder of an answer; the recalibrated network is beside it."""
+    given = [f"{runs}/U-Synthetic/0", f"--oracle={runs}/U-Real/0", f"--save={runs}/kept.ckpt"]
+    assert main(["why", *given]) == 0
+    return runs / "U-Synthetic/0/why"
+
+
+@pytest.fixture(scope="module")
+def data(tiny_root, tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("data")
+    for name, kind in (("bdd100k", "BDD100K"), ("gtav", "GTAV")):
+        arguments = {"root": str(tiny_root / name), "splits": str(tiny_root / "splits" / name)}
+        config = {"class_path": f"yolo_synth.{kind}", "init_args": {**arguments, "image_size": 64}}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(config))
+    return {name: str(folder / f"{name}.yaml") for name in ("bdd100k", "gtav")}
+
+
+def test_the_card_has_the_gap_first_and_the_page_and_the_tables_stand_beside_it(answer):
+    said = json.loads((answer / "why.json").read_text())["sentences"]
+    assert said[0].startswith("mAP@0.5 is ")
+    page = (answer / "why.html").read_text()
+    assert all(sentence.split(":")[0] in page for sentence in said)
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    gap = pd.read_csv(answer / "gap.csv")
+    assert list(gap["images"]) == ["Real", "Synthetic"] * 2
+    assert not list(answer.glob(".*"))
+
+
+def test_the_kept_checkpoint_is_the_network_with_the_statistics_of_unlabelled_real_pictures(
+    answer, runs
+):
+    run, before = read_run(runs / "U-Synthetic/0"), weights(runs / "U-Synthetic/0", "best.ckpt")
+    pictures, _ = (
+        read_run(runs / "U-Real/0")
+        .data(image_size=run.image_size)
+        .probe("train", 24, run.image_size)
+    )
+    kept = weights(runs, "kept.ckpt")
+    expected = recalibrated(run.network(), pictures).state_dict()
+    for name, value in expected.items():
+        torch.testing.assert_close(kept[name], value, rtol=1e-4, atol=1e-5)
+    assert not equal(kept, before)
+    assert equal(weights(runs / "U-Synthetic/0", "best.ckpt"), before)
+    table = pd.read_csv(answer / "recalibration.csv")
+    assert list(table["pictures"]) == [8, 8, 24, 24]
+    assert list(table["share of new"]) == [0.5, 1.0] * 2
+    gap = pd.read_csv(answer / "gap.csv")
+    np.testing.assert_allclose(
+        table["real"] - table["difference real"], gap["mAP@0.5"][0], atol=1e-9
+    )
+
+
+def test_a_network_without_batch_norms_is_said_to_have_none(data, tmp_path, capsys):
+    (tmp_path / "plain.py").write_text(PLAIN)
+    given = [
+        f"{tmp_path}/plain.py:make",
+        f"--real={data['bdd100k']}",
+        f"--synthetic={data['gtav']}",
+    ]
+    out = f"--out={tmp_path}/out"
+    assert main(["why", *given, "--trust", out]) == 0
+    assert "This network has no batch norms to recalibrate." in capsys.readouterr().out
+    assert main(["why", *given, "--trust", out, f"--save={tmp_path}/kept.ckpt"]) == 2
+    assert not (tmp_path / "kept.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "why needs --real: a data file"),
+        (["--real=nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["--real={gtav}"], "--real and --synthetic are both called Synthetic"),
+        (["--images=3"], "--images is at least 8, not 3"),
+        (["--pictures=0"], "--pictures is at least 1, not 0"),
+        (["--oracle=nowhere"], "nowhere: not a run folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(options, said, runs, data, capsys):
+    given = [option.format(**data) for option in options]
+    assert main(["why", f"{runs}/U-Synthetic/0", *given]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(lines) == 1
+    assert said in lines[0]

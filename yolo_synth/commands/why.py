@@ -1,0 +1,188 @@
+"""Why: what makes a network bad on real images, and what helps."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from yolo_synth.claims import claimed
+from yolo_synth.commands.classes import silent
+from yolo_synth.commands.networks import as_reference, data_for, read_network, thresholds
+from yolo_synth.data.module import DetectionData
+from yolo_synth.data.source import Config, read_data
+from yolo_synth.detector import read_checkpoint
+from yolo_synth.escaping import say
+from yolo_synth.files import write_whole
+from yolo_synth.networks.references import Reference
+from yolo_synth.reasons.answer import Answer, Gap
+from yolo_synth.reasons.pictures import (
+    FEWEST,
+    Patient,
+    Pictures,
+    Score,
+    scored,
+    take_pictures,
+)
+from yolo_synth.reasons.recalibration import TRIALS, Recalibration, recalibrate
+from yolo_synth.report.reasons import PAGE, write_answer
+from yolo_synth.runs import BEST, Run, domain_name
+
+IMAGES: Final = 200
+"""Labelled images of each domain, where nothing is said."""
+
+FOLDER: Final = "why"
+"""Where a run's answer lies in its folder."""
+
+
+def why(
+    network: str,
+    real: str = "",
+    synthetic: str = "",
+    oracle: str = "",
+    images: int = IMAGES,
+    pictures: int = 96,
+    size: int | None = None,
+    names: dict[str, str] | None = None,
+    out: str | None = None,
+    save: str | None = None,
+    *,
+    trust: bool = False,
+) -> None:
+    """Say why a network that was trained on synthetic images is bad on real ones, and what helps.
+
+    A card in the terminal and a page, why.html: how large the gap is, with intervals over images; and
+    what batch-norm statistics of real images without labels gain. It takes few images, so that it takes
+    few minutes: more by --images.
+
+    Args:
+        network: The network: a run folder, or any other as evaluate takes it.
+        real: Data file of the real images, as experiments/data/bdd100k.yaml; their test images are
+            labelled, and of the training images the labels are not looked at. By default the data that
+            the oracle was trained on.
+        synthetic: Data file of the synthetic images; by default the data that the network was trained on.
+        oracle: A network that was trained on real images, as a measure of what can be reached.
+        images: Labelled images of each domain at most.
+        pictures: Real images without labels, to recalibrate batch norms with.
+        size: Side of the input of networks that are no runs, in pixels.
+        names: What the data call classes of networks, as {bicycle: cycle, motorcycle: cycle}.
+        out: Folder to write to; by default why/ in the run folder, or ./why.
+        save: File to keep the recalibrated network in, a checkpoint as best.ckpt.
+        trust: Whether what runs as a program on loading, and classes from elsewhere that run folders and
+            data files name, may run.
+    """
+    if images < FEWEST:
+        raise ValueError(f"--images is at least {FEWEST}, not {images}")
+    if pictures < 1:
+        raise ValueError(f"--pictures is at least 1, not {pictures}")
+    read = [read_network(text, trust) for text in (network, oracle) if text]
+    data = _data(read, real, synthetic)
+    folder = Path(out) if out else _default_folder(read[0])
+    examined = []
+    for number, one in enumerate(read):
+        with silent() if number else nullcontext():  # what the data hold was said
+            modules = [
+                (domain, data_for(one, config, trust, size)) for domain, config in data.items()
+            ]
+            examined.append(_examined(one, modules, images, pictures, names))
+    with claimed(folder, "writes an answer"):
+        answer = _answer(examined)
+        write_answer(answer, folder)
+        if save is not None:
+            _save(read[0], answer.recalibration, Path(save))
+    say(*answer.sentences(), f"see {folder / PAGE}")
+
+
+def _data(read: list[Run | Reference], real: str, synthetic: str) -> dict[str, Config]:
+    """Return the data configurations of both domains, the real one first, by their names."""
+    given = []
+    for what, file, run in (("real", real, read[-1]), ("synthetic", synthetic, read[0])):
+        if file:
+            given.append(read_data(file))
+        elif isinstance(run, Run) and (what == "synthetic" or len(read) > 1):
+            given.append(run.config["data"])
+        else:
+            raise ValueError(
+                f"why needs --{what}: a data file, as experiments/data/bdd100k.yaml, that names {what} "
+                "images and their labels"
+            )
+    found = {domain_name(config, "test"): config for config in given}
+    if len(found) < len(given):
+        raise ValueError(
+            f"--real and --synthetic are both called {next(iter(found))}: name other data, or give one a "
+            "domain: in init_args"
+        )
+    return found
+
+
+def _default_folder(read: Run | Reference) -> Path:
+    return read.folder / FOLDER if isinstance(read, Run) else Path(FOLDER)
+
+
+class Examined(NamedTuple):
+    """A network, and the pictures of both domains as it takes them.
+
+    Attributes:
+        patient: The network.
+        real: The real pictures.
+        synthetic: The synthetic ones.
+    """
+
+    patient: Patient
+    real: Pictures
+    synthetic: Pictures
+
+    def scores(self) -> tuple[Score, Score]:
+        """Return what the network reaches on both."""
+        return scored(self.patient, self.real), scored(self.patient, self.synthetic)
+
+
+def _examined(
+    read: Run | Reference,
+    modules: list[tuple[str, DetectionData]],
+    images: int,
+    unlabelled: int,
+    names: dict[str, str] | None,
+) -> Examined:
+    reference = as_reference(read)
+    if reference.detect is None:
+        raise ValueError(f"{reference.name}: how it finds objects is not known: compare takes it")
+    sets = []
+    for domain, module in modules:
+        module.prepare_data()
+        module.setup("test")
+        sets.append(take_pictures(module, domain, reference, images, unlabelled, names))
+    return Examined(Patient(reference, *thresholds(read)), *sets)
+
+
+def _answer(examined: list[Examined]) -> Answer:
+    """Look for all reasons, one after the other."""
+    first = examined[0]
+    patient, real, synthetic = first
+    with tqdm(total=TRIALS + 1, desc="why", unit="trial", leave=False) as bar:
+        own = first.scores()
+        oracle = examined[1].scores() if len(examined) > 1 else None
+        bar.update()
+        gap = Gap((real.domain, synthetic.domain), own, oracle)
+        recalibration = recalibrate(patient, real, synthetic, own, bar.update)
+    called = tuple(one.patient.reference.name for one in examined)
+    images = len(real), len(synthetic)
+    return Answer(called, images, gap, recalibration)
+
+
+def _save(read: Run | Reference, found: Recalibration, path: Path) -> None:
+    """Keep the recalibrated network: of a run as its best.ckpt, of another as a state dict."""
+    if not found.trials:
+        raise ValueError(f"--save {path}: there is nothing to keep: no batch norm was recalibrated")
+    if isinstance(read, Run):
+        content = read_checkpoint(read.folder / BEST)
+        state = content["state_dict"]
+        state |= {f"network.{name}": value.cpu() for name, value in found.statistics.items()}
+    else:
+        state = {name: value.cpu() for name, value in read.network.state_dict().items()}
+        content = {"state_dict": state | {n: v.cpu() for n, v in found.statistics.items()}}
+    write_whole(path, lambda file: torch.save(content, file))
+    say(f"{path}: the recalibrated network")

@@ -1,0 +1,135 @@
+"""All that is known of why a network is bad on real pictures, the sentences of its card, and its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from yolo_synth.reasons.pictures import Estimate, Score
+from yolo_synth.reasons.recalibration import Recalibration
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What a network reaches on both domains, and what one that was trained on real pictures does.
+
+    Attributes:
+        domains: Names of the real and of the synthetic one.
+        own: mAP@0.5 of the network on each.
+        oracle: The same of the oracle, if there is one.
+    """
+
+    domains: tuple[str, str]
+    own: tuple[Score, Score]
+    oracle: tuple[Score, Score] | None = None
+
+    @property
+    def between(self) -> Estimate:
+        """How much more the network reaches on synthetic pictures than on real ones."""
+        return self.own[1].gap(self.own[0])
+
+    @property
+    def to_oracle(self) -> Estimate | None:
+        """How much more the oracle reaches on real pictures."""
+        return None if self.oracle is None else self.oracle[0].gain(self.own[0])
+
+    def table(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return a row a network and domain: mAP@0.5 with its interval.
+
+        Args:
+            names: What network and oracle are called.
+        """
+        rows = []
+        for name, scores in zip(names, (self.own, self.oracle), strict=False):
+            for domain, score in zip(self.domains, scores or (), strict=False):
+                low, high = score.interval
+                rows.append((name, domain, score.value, low, high))
+        columns = ["network", "images", "mAP@0.5", "low", "high"]
+        return pd.DataFrame(rows, columns=columns).set_index(["network", "images"])
+
+
+def signed(estimate: Estimate) -> str:
+    """Write a difference with its interval, as far as it has one."""
+    text = _number(estimate.value, "+")
+    if not np.isfinite([estimate.low, estimate.high]).all():
+        return text
+    return f"{text} [{_number(estimate.low, '+')}, {_number(estimate.high, '+')}]"
+
+
+def plain(score: Score) -> str:
+    """Write a mAP with its interval, as far as it has one."""
+    low, high = score.interval
+    text = _number(score.value)
+    return text if np.isnan(low) else f"{text} [{_number(low)}, {_number(high)}]"
+
+
+def _number(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def gap_sentence(gap: Gap) -> str:
+    """Say how large the gap is."""
+    real, synthetic = gap.domains
+    text = (
+        f"mAP@0.5 is {plain(gap.own[1])} on {synthetic} and {plain(gap.own[0])} on {real} images: a gap of "
+        f"{signed(gap.between)}"
+    )
+    if gap.between.low > 0 or np.isnan(gap.between.low):
+        text += "."
+    elif gap.between.high < 0:
+        text += f": it is better on {real} ones."
+    else:
+        text += ", which so few images cannot tell from none."
+    if gap.oracle is not None and gap.to_oracle is not None:
+        text += (
+            f" The oracle reaches {plain(gap.oracle[0])} on {real} ones ({signed(gap.to_oracle)})."
+        )
+    return text
+
+
+def recalibration_sentence(found: Recalibration, gap: Gap) -> str:
+    """Say what recalibrating the batch norms does, no more than the interval allows."""
+    real, synthetic = gap.domains
+    if not found.norms:
+        return "This network has no batch norms to recalibrate."
+    if not found.trials:
+        return (
+            f"There are no further {real} images to recalibrate the {found.norms} batch norms with."
+        )
+    last = found.trials[-1]
+    text = (
+        f"Batch-norm statistics of {last.pictures} {real} images, without labels, change mAP@0.5 to "
+        f"{last.real.value:.3f} on {real} ({signed(found.gain)}) and to {last.synthetic.value:.3f} on "
+        f"{synthetic} ones ({signed(found.cost)})"
+    )
+    if not found.gain.is_told:
+        return f"{text}: no gain that so many images could tell."
+    if found.gain.value < 0:
+        return f"{text}: do not do it."
+    whole = gap.to_oracle or gap.between
+    share = found.gain.value / whole.value if whole.value > 0 else np.nan
+    return f"{text}: {100 * share:.0f} % of the gap." if 0 < share < 2 else f"{text}."
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Why a network is bad on real pictures.
+
+    Attributes:
+        names: What it is called, and the oracle if there is one.
+        images: How many labelled real and synthetic pictures were looked at.
+        gap: How large the gap is.
+        recalibration: What the remedy without labels does.
+    """
+
+    names: Sequence[str]
+    images: tuple[int, int]
+    gap: Gap
+    recalibration: Recalibration
+
+    def sentences(self) -> list[str]:
+        """Return the card."""
+        return [gap_sentence(self.gap), recalibration_sentence(self.recalibration, self.gap)]
