@@ -249,14 +249,17 @@ def test_a_device_that_is_out_of_memory_is_answered_in_one_line(
 ):
     def step(self, batch, batch_idx):
         raise torch.OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB"
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB of "
+            "which 1.10 GiB is free. Process 4321 has 5.25 GiB memory in use. Process 77 has 512.00 MiB "
+            "memory in use. Of the allocated memory 1.00 GiB is allocated by PyTorch, and more is reserved."
         )
 
     monkeypatch.setattr(Detector, "training_step", step)
     assert main(fit_arguments(tiny_root, tmp_path)) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith(
-        "yolo-synth: error: CUDA out of memory. Tried to allocate 2.00 GiB: batches of fewer images"
+        "yolo-synth: error: CUDA out of memory. Tried to allocate 2.00 GiB, process 4321 holds 5.25 GiB, "
+        "process 77 holds 512.00 MiB: batches of fewer images"
     )
 
 

@@ -34,7 +34,7 @@ def lend(monkeypatch):
 
     In pieces of a processor's size: other pieces round otherwise, which a hardly trained network shows.
     """
-    monkeypatch.setattr(run, "policies", lambda *_: (policy.PROCESSOR,))
+    monkeypatch.setattr(run, "ways_to_run", lambda *_: (policy.PROCESSOR,))
     monkeypatch.setattr(SingleDeviceStrategy, "root_device", DEVICE)
     monkeypatch.setattr(CPUAccelerator, "setup_device", lambda *_: None)
     monkeypatch.setattr(Detector, "backward", some_gradients)

@@ -42,7 +42,7 @@ MAY_KNOW = {
         *("yaml", "jsonargparse"),
     },
     "scenes": {"labels", "boxes", "claims", "data", "cv2", "PIL", "tqdm"},
-    "analysis": {"torch", "pandas", "scipy", "matplotlib", "seaborn"},
+    "analysis": {"platformdirs", "torch", "pandas", "scipy", "matplotlib", "seaborn"},
     "adapting": {"analysis", "torch"},
     "runs": {"labels", "data", "detector", "networks", "torch"},
     "probe": {"analysis", "data", "devices", "files", "networks", "runs", "torch", "tqdm"},

@@ -266,8 +266,10 @@ def one_line(error: Exception) -> str:
     if "Original Traceback" in text:
         text = re.split(r"\n\w*(?:Error|Exception): ", text)[-1]
     if _is_out_of_memory(error):
+        others = re.findall(r"Process (\d+) has ([\d.]+ \w+) memory in use", text)
+        held = "".join(f", process {number} holds {size}" for number, size in others)
         text = (
-            f"{'. '.join(text.split('. ')[:2])}: batches of fewer images (--data.batch_size, of "
+            f"{'. '.join(text.split('. ')[:2])}{held}: batches of fewer images (--data.batch_size, of "
             "evaluate --batch_size; of compare less --memory) need less, and with "
             "CUDA_VISIBLE_DEVICES= it runs on the processor"
         )

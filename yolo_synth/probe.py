@@ -28,7 +28,7 @@ from yolo_synth.analysis.activations.structure import (
 )
 from yolo_synth.analysis.similarity.centring import FEWEST_GROUPS, count_groups
 from yolo_synth.data.module import DetectionData
-from yolo_synth.devices import fastest
+from yolo_synth.devices import for_similarity
 from yolo_synth.files import digest, file_name
 from yolo_synth.networks.contract import Network
 from yolo_synth.networks.references import Reference
@@ -301,7 +301,7 @@ class Grams:
         self.probe = probe
         self.precision: Precision = precision
         self.memory = memory
-        self.device = device
+        self.device = for_similarity(device)
         self._held: dict[str, Tensor] = {}
 
     def __call__(self, subject: Shown) -> Tensor:
@@ -318,7 +318,7 @@ class Grams:
 
     def network(self, subject: Shown) -> nn.Module:
         """Return a subject's network where it is to be run."""
-        return subject.network.to(self.device or fastest())
+        return subject.network.to(self.device)
 
     def _read(self, subject: Shown) -> Tensor:
         folder = subject.kept("grams", self.probe)

@@ -16,6 +16,7 @@ from yolo_synth.analysis.activations import policy, run
 from yolo_synth.analysis.activations.layers import read_layers
 from yolo_synth.analysis.activations.plan import make_plan, most_images
 from yolo_synth.analysis.activations.run import each_layer, gram_matrices
+from yolo_synth.devices import for_similarity
 from yolo_synth.networks.yolov3 import YOLOv3
 
 CUDA = torch.device("cuda")
@@ -45,7 +46,7 @@ def as_on_cuda(index: int | None = None):
         ways = policy.policies(CUDA, *given)
         return ways if index is None else ways[index : index + 1]
 
-    return patch.object(run, "policies", chosen)
+    return patch.object(run, "ways_to_run", chosen)
 
 
 class Launches(TorchDispatchMode):
@@ -150,3 +151,16 @@ def test_memory_is_what_the_device_has_free(network):
     with elsewhere() as device:
         assert policy.memory_of(device) == int(policy.SHARE * MEMORY)
     assert policy.memory_of(torch.device("cpu")) == 2 * GIB
+
+
+def test_similarities_are_computed_where_float64_is_and_a_shared_card_is_named(monkeypatch, caplog):
+    assert for_similarity() == torch.device("cpu")
+    assert for_similarity("mps") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * GIB, 8 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: GIB // 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
+    for _ in range(2):
+        assert for_similarity(torch.device("cuda:0")) == torch.device("cuda:0")
+    [line] = caplog.messages
+    assert line.startswith("a card: other programs hold 5.5 of 8.0 GiB")
+    assert "CUDA_VISIBLE_DEVICES" in line

@@ -12,7 +12,7 @@ from yolo_synth.analysis.activations.breadth_first import Piece
 from yolo_synth.analysis.activations.collecting import Layers
 from yolo_synth.analysis.activations.hooks import Part, catch, pack
 from yolo_synth.analysis.activations.inputs import batches_of, evaluating, example_of
-from yolo_synth.analysis.activations.policy import hook_policy
+from yolo_synth.analysis.activations.tuning import ways_to_run
 
 
 def prepare_hooks(
@@ -34,7 +34,8 @@ def prepare_hooks(
         most: Images of which the memory holds the outputs.
     """
     weight = example_of(network)
-    way = hook_policy(weight.device, len(images), dtype, memory)
+    ways = ways_to_run(weight.device, len(images), dtype, memory)
+    way = ways[-2:][0]  # on no more images at once than stripes take
     batches = batches_of(images, weight.device, weight.dtype, way)
     casting = torch.autocast(weight.device.type, dtype, enabled=dtype == torch.bfloat16)
     with evaluating(network), torch.inference_mode(), casting:

@@ -86,11 +86,6 @@ def policies(
     return whole, groups, stripes, PROCESSOR
 
 
-def hook_policy(device: torch.device, images: int, dtype: torch.dtype, memory: int) -> Policy:
-    """Return how a network without a plan is run: on no more images at once than stripes take."""
-    return policies(device, images, dtype, memory)[-2:][0]
-
-
 def memory_of(device: torch.device) -> int:
     """Return how many bytes are taken on a device where nobody says.
 

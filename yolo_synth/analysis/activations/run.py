@@ -31,8 +31,9 @@ from yolo_synth.analysis.activations.hooked import prepare_hooks
 from yolo_synth.analysis.activations.inputs import batches_of, check_images, evaluating, example_of
 from yolo_synth.analysis.activations.layers import Planned, is_planned, read_layers
 from yolo_synth.analysis.activations.plan import DoesNotFitError, make_plan, most_images
-from yolo_synth.analysis.activations.policy import Policy, memory_of, policies
+from yolo_synth.analysis.activations.policy import Policy, memory_of
 from yolo_synth.analysis.activations.precision import full_float32
+from yolo_synth.analysis.activations.tuning import ways_to_run
 
 DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -114,7 +115,7 @@ def _blocks(
     count, itemsize = len(images), DTYPES[precision].itemsize
     with evaluating(network):
         layers = read_layers(cast(Planned, network), images.shape[1:])
-    ways = policies(example_of(network).device, count, DTYPES[precision], memory)
+    ways = ways_to_run(example_of(network).device, count, DTYPES[precision], memory)
     at_once = most_images(layers, count, itemsize, memory, processes, ways)
     if at_once < 2:
         return []
@@ -249,7 +250,7 @@ def _prepare(
         raise ValueError(f"precision must be one of {', '.join(DTYPES)}, not {precision!r}")
     if layers is None and is_planned(network):
         dtype, device = DTYPES[precision], example_of(network).device
-        ways = policies(device, len(images), dtype, memory)
+        ways = ways_to_run(device, len(images), dtype, memory)
         ways = tuple(way for way in ways if at_once or not way.at_the_end)
         return _prepare_plan(network, images, memory, dtype, most, sums, ways)
     chosen = named_blocks(network) if layers is None else layers
