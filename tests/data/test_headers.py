@@ -141,6 +141,15 @@ def test_no_exception_of_a_decoder_passes_through(tmp_path_factory, form, change
         assert str(path) in str(error)  # noqa: PT017 - most are refused, some are still pictures
 
 
+def test_a_picture_that_is_too_high_for_the_decoder_is_named(tmp_path):
+    path = tmp_path / "a.bmp"
+    data = bytearray(PICTURES["BMP"])
+    data[22:26] = struct.pack("<i", 2**20 + 1)  # OpenCV says so in two lines
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.bmp is damaged .* \(OpenCV.*\); fetch it anew"):
+        decode(path, *image_size(path), place(*image_size(path), 64))
+
+
 @pytest.mark.parametrize("stray", [1, 3, 12])
 def test_stray_bytes_before_a_jpegs_end_do_no_harm(tmp_path, stray):
     path = tmp_path / "a.jpg"

@@ -137,7 +137,7 @@ def decode(path: Path, width: int, height: int, placement: Placement) -> Pixels:
     try:
         pixels = _decode_jpeg(data, header, factor) if data.startswith(_JPEG) else _decode(data)
     except Exception as error:  # decoders of damaged files raise whatever comes up
-        what = str(error) or type(error).__name__
+        what = " ".join(str(error).split()) or type(error).__name__  # OpenCV's are of several lines
         raise ImageError(
             f"{path} is damaged or cut off and cannot be decoded ({what}); fetch it anew"
         ) from error
