@@ -92,7 +92,10 @@ def test_every_verb_names_the_path_that_a_disk_refused_and_goes_on_with_room(
     place = tmp_path / "disk"
     verbs = {
         "evaluate": ["evaluate", place],
-        "compare": ["compare", place / "U-Real/0", place / "U-Real/1", "--images", 8],
+        "compare": [
+            *("compare", place / "U-Real/0", place / "U-Real/1", "--images", 8),
+            *("--out", place / "compare"),
+        ],
         "report": ["report", place, "--out", place / "report", "--images", 6, "--sizes", "[32]"],
         "convert": ["data", "convert", data_file, "--out", place / "coco", "--images", "copy"],
         "yolo": ["data", "convert", data_file, "--to", "yolo", "--out", place / "yolo"],
@@ -121,6 +124,31 @@ def test_every_verb_names_the_path_that_a_disk_refused_and_goes_on_with_room(
     assert_whole(files)
     made = {name.split("/")[0] for name in files}
     assert {"coco", "yolo", "described", "checked", "preview.png", "report", "tiny", "new"} <= made
+
+
+def test_runs_that_can_only_be_read_are_compared_and_reported_on_without_keeping(
+    runs, tmp_path, monkeypatch
+):
+    place, report = tmp_path / "disk", tmp_path / "report"
+    monkeypatch.chdir(tmp_path)
+    compare = ["compare", str(place / "U-Real/0"), str(place / "U-Real/1"), "--images", "8"]
+    tell = ["report", str(place / "U-Real/0"), "--out", str(report), "--images", "6"]
+    steps = [["copy", str(runs)], ["files"], ["mode", "ro"], ["run", compare]]
+    steps += [["run", [*tell, "--sizes", "[32]"]], ["files"]]
+    _, before, _, compared, reported, after = disk(place, 60_000_000, steps)
+    for code, said in (compared, reported):
+        assert code == 0, said
+        assert "Traceback" not in said
+    told = f"{place}/U-Real/{{}}: cannot be written to (read-only file system): what is computed is"
+    assert [(compared[1] + reported[1]).count(told.format(seed)) for seed in (0, 1)] == [1, 1]
+    assert (
+        f"{place}/U-Real/0: cannot be written to, so the comparison is in ./compare" in compared[1]
+    )
+    assert after == before
+    assert {"similarity.npz", "compare.html"} <= {
+        path.name for path in (tmp_path / "compare").iterdir()
+    }
+    assert "U-Real/0" in (report / "findings.md").read_text()
 
 
 def test_a_sweep_says_which_disk_its_trainings_found_full(tiny_root, tmp_path):

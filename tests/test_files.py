@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from yolo_synth import files
 from yolo_synth.files import digest, remove_drafts, write_whole
 
 
@@ -64,7 +65,9 @@ def test_a_folder_that_cannot_be_names_the_file(tmp_path):
     assert error.value.filename == str(tmp_path / "file" / "below")
 
 
-def test_a_killed_writer_leaves_the_file_of_before_and_a_draft_that_can_be_removed(tmp_path):
+def test_a_killed_writer_leaves_the_file_of_before_and_a_draft_that_the_next_one_removes(
+    tmp_path, monkeypatch
+):
     path = tmp_path / "last.ckpt"
     write_whole(path, lambda file: torch.save({"step": 1}, file))
     code = (
@@ -77,9 +80,37 @@ def test_a_killed_writer_leaves_the_file_of_before_and_a_draft_that_can_be_remov
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert torch.load(path, weights_only=True) == {"step": 1}
-    assert len(names(tmp_path)) == 2
+    [draft] = [name for name in names(tmp_path) if name != "last.ckpt"]
+    monkeypatch.setattr(files, "_swept", set())  # as in a process that begins
+    write_whole(tmp_path / "other", "")
+    assert sorted(names(tmp_path)) == ["last.ckpt", "other"]
+    (tmp_path / draft).write_bytes(b"half")
     remove_drafts(tmp_path.parent)
-    assert names(tmp_path) == ["last.ckpt"]
+    assert sorted(names(tmp_path)) == ["last.ckpt", "other"]
+
+
+def test_a_draft_that_is_being_written_stays(tmp_path):
+    def looks(file):
+        assert Path(file.name).is_file()
+        remove_drafts(tmp_path)
+        assert Path(file.name).is_file()
+        file.write(b"whole")
+
+    write_whole(tmp_path / "file", looks)
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_a_draft_that_is_removed_before_it_is_held_is_made_anew(tmp_path, monkeypatch):
+    held = files.hold
+
+    def removed_once(file):
+        monkeypatch.setattr(files, "hold", held)
+        remove_drafts(tmp_path)
+        return held(file)
+
+    monkeypatch.setattr(files, "hold", removed_once)
+    write_whole(tmp_path / "file", "whole")
+    assert names(tmp_path) == ["file"]
 
 
 def test_two_writers_at_once_leave_one_whole_file(tmp_path):

@@ -16,7 +16,7 @@ from yolo_synth.analysis.figures.training import training_curves
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module, read_data
 from yolo_synth.escaping import csv_text, say
-from yolo_synth.files import Kept, digest, write_whole
+from yolo_synth.files import Kept, digest, keeping, write_whole
 from yolo_synth.labels import CLASSES
 from yolo_synth.networks.references import Reference
 from yolo_synth.runs import BEST, METRICS, Run, read_run, run_folders, test_domains
@@ -232,7 +232,8 @@ def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> Scores:
     ):
         found = test_scores(run, images.module(data, run.image_size))
         kept = {"images": there, "data": data, **found._asdict()}
-        place.write(kept)
+        with keeping(run.folder):
+            place.write(kept)
     return Scores(dict(kept["scores"]), list(kept.get("without", ())))
 
 

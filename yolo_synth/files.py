@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar, overload
+from typing import IO, Any, BinaryIO, Final, TypeVar, overload
 
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
 DRAFT: Final = ".draft"
 """How the name of a file that is being written ends."""
+
+_HOUR: Final = 3600
+
+_ONLY_READ: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+_told: Final[set[str]] = set()
+"""Folders that were found to be read-only."""
+
+_swept: Final[set[str]] = set()
+"""Folders that this process has written to: what writers that were killed left there is removed."""
 
 Content = str | bytes | Callable[[BinaryIO], object]
 """A file's text (UTF-8), its bytes, or what writes it into an open binary file."""
@@ -38,15 +58,19 @@ def write_whole(path: str | Path, content: Content) -> None:
         OSError: If it cannot be written; `filename` is `path`, also where the disk is full.
     """
     path = Path(path)
-    # Not the file's whole name, which may be as long as a name may be.
-    draft = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}{DRAFT}")
+    draft = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("xb") as file:
+        _sweep(path.parent)
+        with _new_draft(path) as file:
+            draft = Path(file.name)
             _put(file, content)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+            if fcntl is not None:
+                draft.replace(path)
+        if fcntl is None:  # there no file that is open can be renamed
+            draft.replace(path)
     except Exception as error:
         refused = _by_the_disk(error)
         if refused is None:
@@ -54,9 +78,21 @@ def write_whole(path: str | Path, content: Content) -> None:
         refused.filename, refused.filename2 = str(path), None
         raise refused from None
     finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+        if draft is not None:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _new_draft(path: Path) -> BinaryIO:
+    """Open a file beside another one, and hold it."""
+    while True:
+        # Not the file's whole name, which may be as long as a name may be.
+        name = f".{path.name[:40]}.{secrets.token_hex(6)}{DRAFT}"
+        file = path.with_name(name).open("xb")
+        if hold(file):
+            return file
+        file.close()
 
 
 def _by_the_disk(error: BaseException | None) -> OSError | None:
@@ -77,6 +113,26 @@ def naming(path: str | Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def keeping(folder: str | Path) -> Iterator[None]:
+    """Go on where a folder can only be read, as somebody else's: what is computed is not kept there.
+
+    It is said, of each folder once. A disk that is full is another matter.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _ONLY_READ:
+            raise
+        if str(folder) not in _told:
+            _told.add(str(folder))
+            log.warning(
+                "%s: cannot be written to (%s): what is computed is not kept there, and computed anew "
+                "each time",
+                *(folder, str(error.strerror).lower()),
+            )
+
+
 def _put(file: BinaryIO, content: Content) -> None:
     if callable(content):
         content(file)
@@ -95,9 +151,45 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_drafts(folder: str | Path) -> None:
-    """Remove what writers that were killed left in a folder or below; nobody may be writing there."""
+    """Remove what writers that were killed left in a folder or below."""
     for draft in Path(folder).rglob(f".*{DRAFT}"):
-        with suppress(OSError):
+        remove_left(draft)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left in a folder, the first time that this process writes there."""
+    if str(folder) not in _swept:
+        _swept.add(str(folder))
+        for draft in folder.glob(f".*{DRAFT}"):
+            remove_left(draft)
+
+
+def hold(file: IO[bytes]) -> bool:
+    """Hold a new file until it is closed, so that nobody takes it for one of a writer that was killed.
+
+    Returns:
+        False if somebody has, and removed it.
+    """
+    if fcntl is not None:
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+    return os.fstat(file.fileno()).st_nlink > 0
+
+
+def remove_left(draft: Path) -> None:
+    """Remove what a writer that was killed left; what is being written is held, and stays.
+
+    Where nothing can be held it stays for an hour.
+    """
+    with suppress(OSError):
+        with draft.open("r+b") as file:
+            if fcntl is not None:
+                with suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    draft.unlink()
+                    return
+            age = time.time() - os.fstat(file.fileno()).st_mtime
+        if age > _HOUR:
             draft.unlink()
 
 

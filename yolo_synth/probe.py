@@ -29,7 +29,7 @@ from yolo_synth.analysis.activations.structure import (
 from yolo_synth.analysis.similarity.centring import FEWEST_GROUPS, count_groups
 from yolo_synth.data.module import DetectionData
 from yolo_synth.devices import for_similarity
-from yolo_synth.files import digest, file_name
+from yolo_synth.files import digest, file_name, keeping
 from yolo_synth.networks.contract import Network
 from yolo_synth.networks.references import Reference
 from yolo_synth.runs import BEST, INITIAL, Run
@@ -327,7 +327,10 @@ class Grams:
                 folder = folder.with_name(f"{folder.name}_{self.precision}")
             with suppress(FileNotFoundError):
                 return load_grams(folder)[0]
-        return self._compute(subject, folder)
+        if folder is not None:
+            with keeping(folder.parents[1]):
+                return self._compute(subject, folder)
+        return self._compute(subject, None)
 
     def _compute(self, subject: Shown, folder: Path | None) -> Tensor:
         network, images = self.network(subject), subject.images(self.probe)

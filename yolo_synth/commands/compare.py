@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -267,5 +268,8 @@ def _compared(pair: Pair, probes: Sequence[Probe], whole: Grams, measures: Seque
 def _default_folder(pair: Pair, probes: Sequence[Probe]) -> Path:
     first, second = pair
     if isinstance(first, Subject) and len(probes) == 1:
+        if not os.access(first.run.folder, os.W_OK):
+            say(f"{first.run.folder}: cannot be written to, so the comparison is in ./compare")
+            return Path("compare")
         return first.run.folder / "similarity" / folder_name(second.label, probes[0])
     return Path("compare")

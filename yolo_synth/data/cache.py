@@ -14,9 +14,7 @@ import logging
 import mmap
 import os
 import tempfile
-import time
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,13 +22,13 @@ import numpy as np
 
 from yolo_synth.boxes import Placement
 from yolo_synth.data.images import DECODER, ImageError, Pixels, read
-from yolo_synth.files import digest
+from yolo_synth.files import digest, hold, remove_left
 
 _CRC: Final = 4
 """Bytes of the checksum at a file's end."""
 
 _DRAFTS: Final = ".drafts"
-"""Folder of the files that are being written; what a killed run left there goes after an hour."""
+"""Folder of the files that are being written; what a killed run left there goes at the next start."""
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +54,7 @@ class ImageCache:
             ) from error
         self._fills = True
         for draft in self._drafts.iterdir():
-            with suppress(OSError):
-                if time.time() - draft.stat().st_mtime > 3600:
-                    draft.unlink()
+            remove_left(draft)
 
     def read(self, path: Path, width: int, height: int, placement: Placement) -> Pixels:
         """Return what `images.read` returns, from the folder if it is there; else put it there.
@@ -99,9 +95,12 @@ class ImageCache:
             file.parent.mkdir(exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._drafts, delete=False) as stream:
                 part = Path(stream.name)
+                hold(stream)
                 stream.write(data)
                 stream.write(zlib.crc32(data).to_bytes(_CRC, "little"))
             part.replace(file)
+        except FileNotFoundError:
+            return  # another start took the draft for one of a run that was killed
         except OSError as error:
             log.warning(
                 "%s: no more images are kept (%s); training goes on", self.folder, error.strerror

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from yolo_synth.analysis.activations.run import each_layer
 from yolo_synth.analysis.activations.statistics import Accumulator, average_layers, layer_table
 from yolo_synth.devices import fastest
-from yolo_synth.files import Kept, digest
+from yolo_synth.files import Kept, digest, keeping
 from yolo_synth.probe import Label, Probe, Subject
 from yolo_synth.report import paper
 from yolo_synth.report.panel import Panel, Table
@@ -68,7 +68,8 @@ def layer_outputs(subject: Subject, probe: Probe) -> pd.DataFrame:
     if (table := kept.read(partial(_table, layers=len(subject.structure)))) is not None:
         return table
     columns = {str(k): v for k, v in _computed(subject, probe).to_dict("list").items()}
-    kept.write(columns)
+    with keeping(subject.run.folder):
+        kept.write(columns)
     return pd.DataFrame(columns)
 
 
