@@ -63,6 +63,8 @@ MAY_KNOW = {
         *("boxes", "average_precision", "data", "devices", "difference", "networks"),
         *("torch", "torchmetrics"),
     },
+    "detecting": {"boxes", "data", "devices", "matching", "networks", "runs", "torch", "tqdm"},
+    "found": {"data", "detecting", "difference", "scoring", "pandas"},
     "evaluation": {
         *("labels", "analysis", "data", "networks", "runs", "scoring"),
         *("torch", "pandas", "tqdm"),
@@ -88,7 +90,7 @@ MAY_KNOW = {
     },
     "commands": {
         *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "probe"),
-        *("comparison", "comparison_files", "crossing", "files", "scoring"),
+        *("comparison", "comparison_files", "crossing", "files", "scoring", "detecting", "found"),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
         *("callbacks", "claims", "jsonargparse", "difference", "reasons"),
     },

@@ -66,15 +66,8 @@ def reference_scores(
     Raises:
         ValueError: If they have none in common, or how the network finds objects is not known.
     """
-    own, classes = matched(reference, module, names)
-    if reference.detect is None:
-        raise ValueError(f"{reference.name}: how it finds objects is not known: compare takes it")
-    if not classes:
-        raise ValueError(
-            f"{module.title} images have the classes {_few(module.classes)}, and {reference.name} knows "
-            f"{_few(reference.classes) or 'none by name'}: say by labels in the data file which is which"
-        )
-    say_what_differs(reference.name, own, module)
+    own, classes = shared_classes(reference, module.classes, f"{module.title} images", names)
+    assert reference.detect is not None
     device = fastest()
     reference.network.to(memory_format=torch.channels_last).to(device)
     metric = AveragePrecision(classes)
@@ -134,30 +127,54 @@ def without_blocks(
     return means
 
 
-def matched(
-    reference: Reference, module: DetectionData, names: Mapping[str, str] | None = None
+def shared_classes(
+    reference: Reference, there: Sequence[str], where: str, names: Mapping[str, str] | None = None
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Return what the data call each class of a network, and which classes both have, in its order."""
-    spelled = {name.casefold(): name for name in module.classes}
-    called = [(names or {}).get(name, name) for name in reference.classes]
-    own = [spelled.get(name.casefold(), name) for name in called]
-    return own, tuple(name for name in dict.fromkeys(own) if name in module.classes)
+    """Return as `matched`, and say which classes only one side has.
 
+    Args:
+        reference: The network.
+        there: The classes of what it is shown.
+        where: What that is called, as `Real images`.
+        names: As in `matched`.
 
-def say_what_differs(name: str, own: Sequence[str], module: DetectionData) -> None:
-    """Log which classes do not count because one side does not know them."""
-    unknown = [one for one in module.classes if one not in own]
-    absent = [one for one in own if one not in module.classes]
-    if unknown:
-        log.warning(
-            "%s does not know %s of the %s images: they do not count",
-            *(name, _few(unknown), module.title),
+    Raises:
+        ValueError: If they have none in common, or how the network finds objects is not known.
+    """
+    own, classes = matched(reference, there, names)
+    if reference.detect is None:
+        raise ValueError(f"{reference.name}: how it finds objects is not known: compare takes it")
+    if not classes:
+        raise ValueError(
+            f"{where} have the classes {_few(there)}, and {reference.name} knows "
+            f"{_few(reference.classes) or 'none by name'}: say by labels in the data file, or by "
+            "--names, which is which"
         )
+    say_what_differs(reference.name, own, there, where)
+    return own, classes
+
+
+def say_what_differs(name: str, own: Sequence[str], there: Sequence[str], where: str) -> None:
+    """Log which classes do not count because one side does not know them."""
+    unknown = [one for one in there if one not in own]
+    absent = [one for one in own if one not in there]
+    if unknown:
+        log.warning("%s does not know %s of the %s: they do not count", name, _few(unknown), where)
     if absent:
         log.warning(
-            "%s images have no %s, which %s knows: what it finds of them does not count",
-            *(module.title, _few(absent), name),
+            "%s have no %s, which %s knows: what it finds of them does not count",
+            *(where, _few(absent), name),
         )
+
+
+def matched(
+    reference: Reference, there: Sequence[str], names: Mapping[str, str] | None = None
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return what data call each class of a network, and which classes both have, in its order."""
+    spelled = {name.casefold(): name for name in there}
+    called = [(names or {}).get(name, name) for name in reference.classes]
+    own = [spelled.get(name.casefold(), name) for name in called]
+    return own, tuple(name for name in dict.fromkeys(own) if name in there)
 
 
 def _few(names: Sequence[str]) -> str:

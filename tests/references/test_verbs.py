@@ -137,7 +137,7 @@ def test_map_of_any_network_whose_classes_match(networks, tiny_root, tmp_path, c
     assert "map50_cycle" in (tmp_path / "named/evaluation.csv").read_text()
     none = ["--names={car: boat, person: boat, cycle: boat}"]
     assert main([*given, "--trust", "--size=64", *none]) == 2
-    assert "say by labels in the data file which is which" in capsys.readouterr().err
+    assert "or by --names, which is which" in capsys.readouterr().err
     assert main(["evaluate", networks["export"], f"--data={tmp_path}/data.yaml", "--trust"]) == 2
     assert "compare takes it" in capsys.readouterr().err
 

@@ -15,11 +15,12 @@ from yolo_synth.analysis.activations.run import Precision
 from yolo_synth.analysis.similarity import opinions
 from yolo_synth.boxes import Resize
 from yolo_synth.commands.classes import silent
-from yolo_synth.commands.networks import as_reference, data_sets, read_network
+from yolo_synth.commands.networks import data_sets, read_network
 from yolo_synth.comparison import FEWEST_IMAGES, Comparison, are_alike, compare
 from yolo_synth.comparison_files import folder_name, summary, write_comparison
 from yolo_synth.crossing import Crossing, cross
 from yolo_synth.data.source import Config, data_module
+from yolo_synth.detecting import as_reference
 from yolo_synth.escaping import say
 from yolo_synth.networks.contract import check_side
 from yolo_synth.networks.references import Reference

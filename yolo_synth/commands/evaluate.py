@@ -12,10 +12,11 @@ import pandas as pd
 from yolo_synth import evaluation
 from yolo_synth.boxes import Detection
 from yolo_synth.commands.classes import silent
-from yolo_synth.commands.networks import as_reference, data_for, read_network, thresholds
+from yolo_synth.commands.networks import data_for, read_network
 from yolo_synth.commands.predictions import write_results
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config
+from yolo_synth.detecting import as_reference, thresholds
 from yolo_synth.escaping import csv_text, say
 from yolo_synth.files import file_name, write_whole
 from yolo_synth.networks.references import Reference
@@ -77,7 +78,7 @@ def evaluate(
             rows.append({"network": network.name, "domain": domain, **found.scores})
             if out is not None:
                 place = Path(out) / file_name(f"{network.name}_{domain}.json")
-                write_results(kept, module, matched(reference, module, names)[1], place)
+                write_results(kept, module, matched(reference, module.classes, names)[1], place)
     table = pd.DataFrame(rows).set_index(["network", "domain"])
     say(table.to_string(float_format="{:.3f}".format, na_rep="-"))
     if out is not None:

@@ -5,22 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module, read_data
+from yolo_synth.detecting import SIDE
 from yolo_synth.escaping import say
-from yolo_synth.networks.references import Preprocessing, Reference, read_reference
+from yolo_synth.networks.references import Reference, read_reference
 from yolo_synth.runs import CONFIG, Run, read_run
-
-CONFIDENCE: Final = 0.001
-"""Least score of a box that counts, of networks that do not say one."""
-
-IOU: Final = 0.6
-"""Overlap above which the lower score of a class is dropped, of the same."""
-
-SIDE: Final = 416
-"""Side of the images where neither network nor data say one."""
 
 
 def read_network(text: str, trust: bool = False) -> Run | Reference:
@@ -36,23 +28,6 @@ def read_network(text: str, trust: bool = False) -> Run | Reference:
     weights = f"random weights, since {text} names no file of them; " if found.random else ""
     say(f"{found.name}: {weights}{found.preprocessing}")
     return found
-
-
-def as_reference(network: Run | Reference) -> Reference:
-    """Return a run's best network as any other is."""
-    if isinstance(network, Reference):
-        return network
-    model = network.network()
-    preprocessing = Preprocessing(network.image_size, multiple=model.multiple)
-    return Reference(network.name, model, preprocessing, network.classes, model.detect)
-
-
-def thresholds(network: Run | Reference) -> tuple[float, float]:
-    """Return the least score and the overlap that a network is measured with."""
-    if isinstance(network, Reference):
-        return CONFIDENCE, IOU
-    model = network.config["model"]
-    return model["confidence"], model["iou"]
 
 
 def data_for(

@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from yolo_synth.claims import claimed
 from yolo_synth.commands.classes import silent
-from yolo_synth.commands.networks import as_reference, data_for, read_network, thresholds
+from yolo_synth.commands.networks import data_for, read_network
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, read_data
+from yolo_synth.detecting import as_reference, thresholds
 from yolo_synth.detector import read_checkpoint
 from yolo_synth.escaping import say
 from yolo_synth.files import write_whole

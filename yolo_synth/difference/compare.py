@@ -109,8 +109,7 @@ def compare_detections(
         FileNotFoundError: If a file is not there.
         ValueError: If a file is malformed, or belongs to another truth.
     """
-    if confidence is not None and not 0 <= confidence <= 1:
-        raise ValueError(f"confidence is a score from 0 to 1, not {confidence}")
+    check_confidence(confidence)
     there = truth if isinstance(truth, Truth) else read_truth(truth, pictures)
     lists = (read_results(a, there, "A"), read_results(b, there, "B"))
     for note in (note for each in lists for note in each.notes):
@@ -123,3 +122,9 @@ def compare_detections(
         score_table(*lists, there),
         box_table(there, lists, (first, second)),
     )
+
+
+def check_confidence(confidence: float | None) -> None:
+    """Refuse a least score that is none."""
+    if confidence is not None and not 0 <= confidence <= 1:
+        raise ValueError(f"confidence is a score from 0 to 1, not {confidence}")

@@ -6,7 +6,6 @@ import base64
 import io
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -181,9 +180,7 @@ def _address(picture: Image.Image, quality: int) -> str:
 def _draw(tile: Tile, difference: Difference) -> Image.Image | None:
     """Cut a box with its surroundings out of its picture, and draw what lies there."""
     truth = difference.truth
-    if truth.root is None:
-        return None
-    path = _inside(truth.root, str(truth.images["path"].iloc[tile.row]))
+    path = truth.picture(tile.row)
     if path is None:
         return None
     try:
@@ -210,12 +207,6 @@ def _draw(tile: Tile, difference: Difference) -> Image.Image | None:
             pen.rectangle(around, outline="#000000", width=1)  # seen on any ground
             pen.rectangle(tuple(box), outline=colour, width=4 if is_it else 2)
     return piece
-
-
-def _inside(root: Path, name: str) -> Path | None:
-    """Return a picture's path, if it lies below the folder of the pictures."""
-    path = (root / name).resolve()
-    return path if path.is_relative_to(root.resolve()) and path.is_file() else None
 
 
 def _window(corners: Floats, width: int, height: int) -> tuple[int, int, int]:

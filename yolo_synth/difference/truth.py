@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -13,6 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from yolo_synth.matching import Boxes, Flags, Floats, Integers
+
+if TYPE_CHECKING:
+    from yolo_synth.data.module import DetectionData
 
 CONDITIONS: Final = ("weather", "scene", "timeofday")
 """What the truth may say of a picture."""
@@ -95,6 +98,13 @@ class Truth:
         names = list(SIZES)
         return [names[place] for place in np.searchsorted(edges, self.area)]
 
+    def picture(self, row: int) -> Path | None:
+        """Return the file of an image, if it is there and below `root`."""
+        if self.root is None:
+            return None
+        path = (self.root / str(self.images["path"].iloc[row])).resolve()
+        return path if path.is_relative_to(self.root.resolve()) and path.is_file() else None
+
     def rows_by_name(self) -> dict[Key, int]:
         """Return what a result may call an image → its row: its id, path, file name or bare name.
 
@@ -139,7 +149,7 @@ def read_truth(truth: str | Path, pictures: str | Path | None = None) -> Truth:
         found = _of_data_file(path)
     else:
         found = truth_of(decode(path.read_bytes(), _File, str(path), "a COCO file"), str(path))
-        folder = _folder(found, path.parent) if pictures is None else Path(pictures)
+        folder = _folder(found, path) if pictures is None else Path(pictures)
         found = Truth(**{**vars(found), "root": folder})
     if not len(found.boxes.label) - found.crowd.sum():
         raise ValueError(f"{path}: has no true box, so nothing can be found; name another truth")
@@ -229,39 +239,53 @@ def told(values: NDArray[np.object_]) -> list[str]:
     return sorted(set(values.tolist()) - {""})
 
 
-def _folder(truth: Truth, beside: Path) -> Path | None:
+def _folder(truth: Truth, file: Path) -> Path | None:
     """Return the folder near a COCO file that holds its first pictures."""
-    above = beside.parent
+    beside, above = file.parent, file.parent.parent
+    part = file.stem.rpartition("_")[2]  # instances_val2017.json is about val2017/
+    folders = (beside, beside / "images", above / "images", above, above / beside.name)
     for name in truth.images["name"].head(20):
-        for folder in (beside, beside / "images", above / "images", above, above / beside.name):
+        for folder in (*folders, above / part, above / "images" / part, beside / part):
             if name and (folder / name).is_file():
                 return folder
     return None
 
 
 def _of_data_file(path: Path) -> Truth:
-    """Make the truth of a data file's test images: the boxes that evaluation uses."""
     from yolo_synth.data.source import open_data  # it brings PyTorch, which nothing else here needs
 
     module = open_data(path)
-    names = module.names("test")
+    return truth_of_data(module, module.names("test"), f"{path} test")
+
+
+def truth_of_data(module: DetectionData, names: Sequence[str], title: str) -> Truth:
+    """Make the truth of some images of a data module: the boxes that evaluation uses.
+
+    Args:
+        module: The data.
+        names: Names of the images.
+        title: What to call it.
+    """
     table = module.table
-    images = table.drop_duplicates("image").set_index("image").loc[names].reset_index()
+    images = table.drop_duplicates("image").set_index("image").loc[list(names)].reset_index()
     rows = {name: row for row, name in enumerate(names)}
     used = table[(table["dropped"] == "") & table["image"].isin(rows)]
     corners = used[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
     image = np.asarray(used["image"].map(rows), np.int64)
     conditions = {name: images[name].astype(str) for name in CONDITIONS}
     groups = numbered(images["group"].astype(str).tolist())
+    is_one = module.folders == [module.root]  # a mixture's parts lie anywhere
+    root = Path(module.root) if is_one else Path(Path.cwd().anchor)
+    paths = images["path"] if is_one else images["path"].map(lambda one: str(Path(one).absolute()))
     return Truth(
-        f"{path} test",
+        title,
         list(module.classes),
         {
             **{name: index for index, name in enumerate(module.classes)},
             **dict(enumerate(range(len(module.classes)))),
         },
         pd.DataFrame(
-            {"id": images["image"].astype(object), "name": images["path"], "path": images["path"]}
+            {"id": images["image"].astype(object), "name": images["path"], "path": paths}
             | {"width": images["width"], "height": images["height"], "group": groups}
             | conditions
         ),
@@ -269,5 +293,5 @@ def _of_data_file(path: Path) -> Truth:
         used.groupby("image").cumcount().tolist(),
         (corners[:, 2:] - corners[:, :2]).prod(1),
         np.zeros(len(used), bool),
-        Path(module.root),
+        root,
     )

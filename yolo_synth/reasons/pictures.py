@@ -161,13 +161,13 @@ def take_pictures(
         raise ValueError(
             f"{domain}: {len(everything)} test images, and {FEWEST} are needed: add some"
         )
-    own, classes = matched(reference, module, names)
+    own, classes = matched(reference, module.classes, names)
     if not classes:
         raise ValueError(
             f"{domain}: its classes ({', '.join(module.classes[:10])}) and those of {reference.name} "
             f"({', '.join(reference.classes[:10]) or 'not known'}) have none in common: give --names"
         )
-    say_what_differs(reference.name, own, module)
+    say_what_differs(reference.name, own, module.classes, f"{module.title} images")
     drawn = draw(everything, min(images, len(everything)), 0, "test")
     dataset, at = module.dataset("test"), {name: row for row, name in enumerate(everything)}
     samples = [dataset[at[name]] for name in drawn]

@@ -1,0 +1,146 @@
+"""A network made ready to detect quickly: norms folded, memory in the device's order, bfloat16 if asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torchvision.ops import FrozenBatchNorm2d
+
+log = logging.getLogger(__name__)
+
+Precision = Literal["float32", "bfloat16"]
+
+_NORMS: Final = (nn.BatchNorm2d, FrozenBatchNorm2d)
+_SAME: Final = 1e-2
+"""How far a folded network's output may be from what it was, over the greatest value (rounding: 1e-5)."""
+
+
+_Weights = tuple[nn.Parameter, nn.Parameter | None]
+
+
+class _Pair(NamedTuple):
+    """A convolution and the norm after it, with what they were."""
+
+    conv: nn.Conv2d
+    norm: Any  # one of `_NORMS`, which have the same attributes
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+
+def make_quick(network: nn.Module, images: Tensor, precision: Precision = "float32") -> int:
+    """Change a network, for good, into one that detects the same and runs faster.
+
+    Args:
+        network: In eval mode; it is changed.
+        images: float [B, 3, H, W] in 0..1, on the network's device, to try it with.
+        precision: bfloat16 rounds the convolutions' weights; `casting` has to be around its passes.
+
+    Returns:
+        How many norms were folded.
+    """
+    folded = fold_norms(network, images)
+    network.to(memory_format=torch.channels_last)
+    if precision == "bfloat16":
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(torch.bfloat16)
+    return folded
+
+
+def casting(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Return the context in which a network runs in a precision."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+@torch.no_grad()
+def fold_norms(network: nn.Module, images: Tensor) -> int:
+    """Fold every batch norm that follows a convolution into its weights.
+
+    Which one follows which is seen in a pass over images. If what the network then returns is not what it
+    returned before, all is put back.
+
+    Returns:
+        How many were folded.
+    """
+    pairs, before = _pairs(network, images)
+    places = {id(child): (parent, name) for parent, name, child in _children(network)}
+    for conv, norm, weight, bias in pairs:
+        conv.weight, conv.bias = fuse_conv_bn_weights(
+            weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        parent, name = places[id(norm)]
+        setattr(parent, name, nn.Identity())
+    if pairs and not _alike(before, network(images)):
+        for conv, norm, weight, bias in pairs:
+            conv.weight, conv.bias = weight, bias
+            parent, name = places[id(norm)]
+            setattr(parent, name, norm)
+        log.info("%s: its norms are not folded, since it answers otherwise", type(network).__name__)
+        return 0
+    return len(pairs)
+
+
+def _pairs(network: nn.Module, images: Tensor) -> tuple[list[_Pair], Any]:
+    """Run a network, and return the convolutions whose output goes into a norm, and what it returned."""
+    of_output: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    runs: dict[int, int] = {}
+    found: list[_Pair] = []
+
+    def ran(module: nn.Module, _: Any, output: Any) -> None:  # noqa: ANN401
+        runs[id(module)] = runs.get(id(module), 0) + 1
+        if isinstance(module, nn.Conv2d):
+            of_output[id(output)] = (module, output)  # kept, so that no other has its place
+
+    def runs_next(module: nn.Module, given: tuple[Any, ...]) -> None:
+        conv, output = of_output.get(id(given[0]), (None, None))
+        if conv is not None and given[0] is output:
+            found.append(_Pair(conv, module, *cast(_Weights, (conv.weight, conv.bias))))
+
+    hooks = []
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, *_NORMS)):
+            hooks.append(module.register_forward_hook(ran))
+        if isinstance(module, _NORMS):
+            hooks.append(module.register_forward_pre_hook(runs_next))
+    try:
+        returned = network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    once = [pair for pair in found if runs[id(pair.conv)] == runs[id(pair.norm)] == 1]
+    return [pair for pair in once if getattr(pair.norm, "running_mean", None) is not None], returned
+
+
+def _children(network: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    for parent in network.modules():
+        for name, child in parent.named_children():
+            yield parent, name, child
+
+
+def _alike(before: Any, after: Any) -> bool:  # noqa: ANN401
+    one, other = list(_tensors(before)), list(_tensors(after))
+    return [x.shape for x in one] == [x.shape for x in other] and all(
+        bool(((x - y).abs() <= _SAME * x.abs().max().clamp(min=1e-6)).all())
+        for x, y in zip(one, other, strict=True)
+        if x.numel() and x.is_floating_point()
+    )
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:  # noqa: ANN401
+    """Yield all tensors in what a network returned."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _tensors(one)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for one in value:
+            yield from _tensors(one)
