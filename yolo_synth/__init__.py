@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from yolo_synth.detector import Detector
     from yolo_synth.difference.compare import compare_detections
     from yolo_synth.networks.contract import Network
+    from yolo_synth.networks.pretrained import PretrainedDetector
     from yolo_synth.networks.yolov3 import (
         YOLOv3,
         detection_loss,
@@ -50,6 +51,7 @@ __all__ = [
     "LayerSeries",
     "Mixed",
     "Network",
+    "PretrainedDetector",
     "Structure",
     "YOLOv3",
     "choose_layers",
@@ -81,6 +83,7 @@ _HOME = {
     "Detector": "detector",
     "LayerSeries": "analysis.similarity.series",
     "Network": "networks.contract",
+    "PretrainedDetector": "networks.pretrained",
     "Structure": "analysis.activations.structure",
     "choose_layers": "analysis.activations.blocks",
     "cka": "analysis.similarity.cka",

@@ -82,7 +82,8 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
         "say why a network that was trained on synthetic images is bad on real ones, and what helps",
     ),
     "export": Verb(
-        "commands.export:export", "write a run's best weights as a Darknet .weights file"
+        "commands.export:export",
+        "write a run's best weights as safetensors, ONNX, torch.export's or Darknet's file",
     ),
     "data": {
         "tiny": Verb(

@@ -1,4 +1,7 @@
-"""`FILE.weights`: Darknet's YOLOv3, of any width that we train and any number of classes."""
+"""`FILE.weights`: Darknet's YOLOv3, of any width that we train and any number of classes.
+
+`FILE.cfg` beside it says anchors and the side of the input, `FILE.names` the classes, one a line.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from yolo_synth.labels import names_of
 from yolo_synth.networks.from_torchvision import coco_names
 from yolo_synth.networks.references import Loader, Preprocessing, Reference, existing
 from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.networks.yolov3.cfg import read_yolov3
 
 _WIDTHS: Final = (1.0, 0.5, 0.25, 0.125, 0.0625)
 _HEADERS: Final = (20, 16)
@@ -22,20 +26,34 @@ _SIZE: Final = 416
 
 def _load(text: str) -> Reference:
     path = existing(text)
-    network = _network(path)
+    cfg = path.with_suffix(".cfg")
+    network, side = read_yolov3(cfg) if cfg.is_file() else (_network(path), _SIZE)
     if (layers := network.load_weights(path)) < len(network.layers):
         raise ValueError(f"{text}: ends after {layers} layers: it is a backbone, not a detector")
-    coco = [name for name in coco_names() if name not in ("__background__", "N/A")]
-    is_coco = network.num_classes == len(coco)
-    classes = tuple(coco) if is_coco else names_of(network.num_classes)
-    preprocessing = Preprocessing(size=_SIZE, multiple=network.multiple)
+    preprocessing = Preprocessing(size=side, multiple=network.multiple)
+    classes = _classes(path.with_suffix(".names"), network.num_classes)
     return Reference(path.stem, network, preprocessing, classes, network.detect)
+
+
+def _classes(path: Path, number: int) -> tuple[str, ...]:
+    """Read the names of classes; without a file of them they are COCO's, or our five.
+
+    Raises:
+        ValueError: If they are not as many.
+    """
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = tuple(line.strip() for line in lines if line.strip())
+        if len(names) != number:
+            raise ValueError(f"{path}: {len(names)} names, and the network has {number} classes")
+        return names
+    coco = tuple(name for name in coco_names() if name not in ("__background__", "N/A"))
+    return coco if number == len(coco) else names_of(number)
 
 
 def _network(path: Path) -> YOLOv3:
     """Build the network that a file's length asks for; of those without an answer COCO's."""
-    length = path.stat().st_size
-    for width, classes in _fitting(length):
+    for width, classes in _fitting(path.stat().st_size):
         return YOLOv3(classes, width)
     return YOLOv3(80)
 

@@ -27,7 +27,8 @@ GROUP: Final = "yolo_synth.networks"
 """Entry points: each is a `Loader`."""
 
 _OWN: Final = (
-    *("torchvision", "timm", "transformers", "ultralytics", "export", "darknet", "python"),
+    *("torchvision", "timm", "folder", "transformers", "ultralytics", "export", "darknet"),
+    "python",
 )
 """Our own forms: `from_NAME.py` each."""
 
