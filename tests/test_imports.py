@@ -65,6 +65,10 @@ MAY_KNOW = {
     },
     "detecting": {"boxes", "data", "devices", "matching", "networks", "runs", "torch", "tqdm"},
     "found": {"data", "detecting", "difference", "scoring", "pandas"},
+    "advice": {
+        *("boxes", "networks", "data", "devices", "adapting", "average_precision", "difference"),
+        *("matching", "scoring", "torch", "torchmetrics", "pandas", "tqdm"),
+    },
     "evaluation": {
         *("labels", "analysis", "data", "networks", "runs", "scoring"),
         *("torch", "pandas", "tqdm"),
@@ -92,7 +96,7 @@ MAY_KNOW = {
         *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "probe"),
         *("comparison", "comparison_files", "crossing", "files", "scoring", "detecting", "found"),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
-        *("callbacks", "claims", "jsonargparse", "difference", "reasons"),
+        *("callbacks", "claims", "jsonargparse", "difference", "reasons", "adapting", "advice"),
     },
 }
 

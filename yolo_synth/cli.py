@@ -81,6 +81,10 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
         "commands.why:why",
         "say why a network that was trained on synthetic images is bad on real ones, and what helps",
     ),
+    "advise": Verb(
+        "commands.advise:advise",
+        "say what of a network to train on a few labelled real pictures, and what to freeze",
+    ),
     "export": Verb(
         "commands.export:export",
         "write a run's best weights as safetensors, ONNX, torch.export's or Darknet's file",

@@ -8,12 +8,13 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from yolo_synth.average_precision import AveragePrecision
 from yolo_synth.boxes import Detection, Target
 from yolo_synth.capturing import CapturedLosses
+from yolo_synth.files import write_whole
 from yolo_synth.labels import CLASSES, names_of
 from yolo_synth.networks.contract import Network
 from yolo_synth.networks.yolov3 import YOLOv3
@@ -222,6 +223,13 @@ def load_checkpoint(network: Network, path: Path) -> None:
             f"{path}: not a checkpoint of {network.description}; give the file and the model's options "
             "of one run"
         ) from error
+
+
+def save_network(network: nn.Module, path: Path) -> None:
+    """Write a network's weights, whole or not at all: of our own as `model.weights` takes them."""
+    prefix = "network." if isinstance(network, Network) else ""
+    state = {f"{prefix}{name}": value.cpu() for name, value in network.state_dict().items()}
+    write_whole(path, lambda file: torch.save({"state_dict": state}, file))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -56,9 +56,12 @@ def full_name(config: Config) -> str:
 
 
 def frozen_layers(config: Config) -> str:
-    """Say what is not trained: `none`, `backbone` or a range of layers, as `0:36`."""
+    """Say what is not trained: `none`, `backbone` or ranges of layers, as `0:36` or `0:11+37:106`."""
     mode = config["freezing"]["mode"]
-    return mode if isinstance(mode, str) else f"{mode[0]}:{mode[1]}"
+    if isinstance(mode, str):
+        return mode
+    ranges = mode if isinstance(mode[0], list | tuple) else [mode]
+    return "+".join(f"{first}:{last}" for first, last in ranges)
 
 
 def network_name(config: Config) -> str:

@@ -81,7 +81,7 @@ def test_images_and_boxes_of_all_files_make_one_table(root, caplog):
 
 def test_crowd_regions_reach_evaluation_apart_from_boxes_through_workers_too(root):
     data = COCO(root, labels=LABELS, image_size=64)
-    dataset = data._images(["train2017/town/b.png", "val2017/a.png"], 64)
+    dataset = data.some(["train2017/town/b.png", "val2017/a.png"], size=64)
     [alone] = loader(dataset, SequentialSampler(dataset), 2, 0)
     [[_, (with_crowd, without)]] = loader(dataset, SequentialSampler(dataset), 2, 1)
     row = data.table[data.table["dropped"] == "crowd"].iloc[0]
@@ -298,7 +298,7 @@ def test_sizes_in_the_file_tell_which_frame_of_a_turned_picture_is_meant(root, w
     values["annotations"] = [{"image_id": 11, "category_id": 3, "bbox": box}]
     write(root, values)
     data = COCO(root, labels=LABELS, image_size=64, split_by="image")
-    sample = data._images(["train2017/town/a.png"], 64)[0]
+    sample = data.some(["train2017/town/a.png"], size=64)[0]
     x1, y1, x2, y2 = sample[1]["boxes"][0].round().int().tolist()
     assert (sample[0][:, y1:y2, x1:x2] > 250).all()
     assert (sample[0] > 200).sum() == 3 * (y2 - y1) * (x2 - x1)

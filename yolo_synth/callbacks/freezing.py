@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from yolo_synth.networks.contract import Network
 
-Freeze = Literal["none", "backbone"] | tuple[int, int]
+Freeze = Literal["none", "backbone"] | tuple[int, int] | list[tuple[int, int]]
 
 
 class Freezing(Callback):
@@ -26,15 +27,16 @@ class Freezing(Callback):
 
         Args:
             mode: `none`, `backbone` (YOLOv3's layers 0-74), or the first and the last of the network's
-                blocks (YOLOv3's layers), as `[0, 36]`.
+                blocks (YOLOv3's layers), as `[0, 36]`, or several such, as `[[0, 11], [37, 106]]`.
             thaw_epoch: Epoch, counted from 0, from which the layers train after all; None never.
 
         Raises:
-            ValueError: If the range ends before it starts, or the epoch is negative.
+            ValueError: If a range ends before it starts, or the epoch is negative.
         """
-        if not isinstance(mode, str) and not 0 <= mode[0] <= mode[1]:
+        if not mode or not all(0 <= first <= last for first, last in _ranges(mode)):
             raise ValueError(
-                f"freezing.mode takes none, backbone or two layers [first, last], not {mode}"
+                "freezing.mode takes none, backbone, two layers [first, last] or several such, not "
+                f"{mode}"
             )
         self.mode = mode
         if thaw_epoch is not None and thaw_epoch < 0:
@@ -108,7 +110,14 @@ def _network(pl_module: LightningModule) -> Network:
     return network
 
 
-def frozen_blocks(network: Network, mode: Freeze) -> range:
+def _ranges(mode: Freeze) -> list[tuple[int, int]]:
+    """Return the ranges that a mode names; none of one in words."""
+    if isinstance(mode, str):
+        return []
+    return [(first, last) for first, last in (mode if isinstance(mode[0], Sequence) else [mode])]
+
+
+def frozen_blocks(network: Network, mode: Freeze) -> Sequence[int]:
     """Return which of a network's blocks a mode freezes.
 
     Raises:
@@ -120,10 +129,10 @@ def frozen_blocks(network: Network, mode: Freeze) -> range:
         if not network.backbone:
             raise ValueError(f"freezing.mode: {network.description} says no backbone; give none")
         return range(len(network.backbone))
-    first, last = mode
-    if last >= len(network.blocks):
+    ranges = _ranges(mode)
+    if any(last >= len(network.blocks) for _, last in ranges):
         raise ValueError(
-            "freezing.mode takes none, backbone or two layers [first, last] within "
+            "freezing.mode takes none, backbone or layers [first, last] within "
             f"0-{len(network.blocks) - 1} of {network.description}, not {list(mode)}"
         )
-    return range(first, last + 1)
+    return sorted({block for first, last in ranges for block in range(first, last + 1)})

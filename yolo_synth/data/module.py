@@ -245,8 +245,7 @@ class DetectionData(LightningDataModule):
         for split in SPLITS:
             names = self.names(split)
             what = f"{type(self).__name__} {split}"
-            dataset = self._images(names, self.image_size)
-            bad = log_unreadable(dataset, what, self.max_skipped, self._workers())
+            bad = log_unreadable(self.some(names), what, self.max_skipped, self._workers())
             self._unreadable |= {names[index] for index in bad}
         self._has_looked = True
 
@@ -260,16 +259,18 @@ class DetectionData(LightningDataModule):
     def dataset(self, split: str) -> ImageDataset:
         """Return the images of `train`, `valid` or `test` with their targets, built once."""
         if split not in self._datasets:
-            augmented = split == "train" and (self.augment or self.mosaic)
-            augmentation = Augmentation(self.augment, self.mosaic) if augmented else None
-            self._datasets[split] = self._images(self.names(split), self.image_size, augmentation)
+            self._datasets[split] = self.some(self.names(split), augmented=split == "train")
         return self._datasets[split]
 
-    def _images(
-        self, names: Sequence[str], size: int, augmentation: Augmentation | None = None
+    def some(
+        self, names: Sequence[str], augmented: bool = False, size: int | None = None
     ) -> ImageDataset:
+        """Return images of any split with their targets; `augmented` as training images are."""
+        changed = augmented and (self.augment or self.mosaic)
+        how = Augmentation(self.augment, self.mosaic) if changed else None
         cache = None if self.cache is None else ImageCache(self.cache)
-        return ImageDataset(self.root, self.table, names, size, self.resize, augmentation, cache)
+        size = size or self.image_size
+        return ImageDataset(self.root, self.table, names, size, self.resize, how, cache)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return the training images, shuffled anew in every epoch."""
@@ -326,7 +327,7 @@ class DetectionData(LightningDataModule):
             ValueError: If the split has fewer than n images.
         """
         drawn = draw(self.names(split), n, seed, split)
-        dataset = self._images(drawn, size)
+        dataset = self.some(drawn, size=size)
         return torch.stack([dataset[i][0] for i in range(n)]), drawn
 
     def groups(self, names: Sequence[str]) -> list[str]:

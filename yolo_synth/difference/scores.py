@@ -178,9 +178,9 @@ def _differences(without: Floats) -> Floats:
     return np.asarray(means[:, 1] - means[:, 0])
 
 
-def interval(difference: float, without: Floats) -> tuple[float, float]:
-    """Return the 95 % interval of a difference, from what it is without each of the blocks."""
+def interval(difference: float, without: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a difference, from what it is without each of the blocks."""
     blocks = len(without)
     error = np.sqrt((blocks - 1) * without.var())
-    half = stats.t.ppf(0.975, blocks - 1) * error
+    half = stats.t.ppf((1 + level) / 2, blocks - 1) * error
     return float(difference - half), float(difference + half)
