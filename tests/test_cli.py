@@ -285,3 +285,26 @@ def test_the_summary_of_modules_tells_no_operations_that_nobody_counted(
         fit(tiny_root, tmp_path, "BDD100K", "--trainer.enable_model_summary=true")
     assert "Trainable params" in caplog.text
     assert "flops" not in caplog.text.lower()
+
+
+@pytest.mark.parametrize(
+    ("given", "instead"),
+    [
+        ("fit experiments/u_real.yaml", "is named by --config FILE"),
+        ("test runs/U-Real/0", "evaluate NETWORK --data FILE"),
+        ("predict torchvision:fcos_resnet50_fpn pictures", "--data FILE --out FOLDER"),
+        ("report a.pt b.pt", "compare A B --data DATA"),
+        ("report torchvision:fcos_resnet50_fpn", "compare A B --data DATA"),
+    ],
+)
+def test_who_gives_a_verb_a_network_that_it_does_not_take_is_told_what_to_give(
+    given, instead, capsys
+):
+    assert main(given.split()) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert instead in said[-1]
+
+
+def test_an_option_that_there_is_not_is_not_taken_for_a_network(capsys):
+    assert main(["report", "runs", "--colour", "red"]) == 2
+    assert "compare A B" not in capsys.readouterr().err

@@ -29,6 +29,21 @@ TRAINER_VERBS: Final = {
 }
 
 
+INSTEAD: Final = {
+    "fit": "an experiment file is named by --config FILE",
+    **dict.fromkeys(
+        ("validate", "test"),
+        "a run is named by --config RUN/config.yaml; networks of any kind are measured by "
+        "yolo-synth evaluate NETWORK --data FILE",
+    ),
+    "predict": "a run is named by --config RUN/config.yaml; what networks of any kind find is written "
+    "by yolo-synth evaluate NETWORK --data FILE --out FOLDER",
+    "report": "it is of one folder of run folders; two networks of any kind are compared by "
+    "yolo-synth compare A B --data DATA",
+}
+"""What helps who gave a verb a file or network that it does not take by its place."""
+
+
 class Verb(NamedTuple):
     """A function that is a verb.
 
@@ -193,8 +208,16 @@ def _answered(argv: Sequence[str] | None) -> int:
         if os.environ.get("YOLO_SYNTH_TRACEBACK") or not _can_be_mended(error):
             raise
         with suppress(OSError):  # stderr may be a file on the disk that is full
-            print(f"{PROGRAM}: error: {shown(one_line(error))}", file=sys.stderr)  # noqa: T201
+            text = one_line(error) + _instead(arguments[:1], str(error))
+            print(f"{PROGRAM}: error: {shown(text)}", file=sys.stderr)  # noqa: T201
         return 2
+
+
+def _instead(verb: Sequence[str], said: str) -> str:
+    """Return what to give instead of what was not recognized, where it is no option."""
+    helps = [INSTEAD[name] for name in verb if name in INSTEAD]
+    stray = re.search(r"unrecognized arguments: [^-]", said, re.IGNORECASE)
+    return f": {helps[0]}" if helps and stray else ""
 
 
 def _run(arguments: list[str]) -> int:

@@ -63,7 +63,8 @@ def select(root: str, trust: bool = False) -> Selection:
     if not folders:
         raise FileNotFoundError(
             f"{root}: no run folder here or below (a folder with a {CONFIG}); train with "
-            "yolo-synth fit or yolo-synth sweep first"
+            "yolo-synth fit or yolo-synth sweep first; two networks of any kind are compared by "
+            "yolo-synth compare A B --data DATA"
         )
     sound: dict[str, Subject] = {}
     notes = []
