@@ -64,6 +64,7 @@ MAY_KNOW = {
         *("torch", "torchmetrics"),
     },
     "detecting": {"boxes", "data", "devices", "matching", "networks", "runs", "torch", "tqdm"},
+    "annotated": {"detecting", "labels", "PIL", "cv2"},
     "found": {"data", "detecting", "difference", "scoring", "pandas"},
     "advice": {
         *("boxes", "networks", "data", "devices", "adapting", "average_precision", "difference"),
@@ -94,7 +95,16 @@ MAY_KNOW = {
     },
     "commands": {
         *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "probe"),
-        *("comparison", "comparison_files", "crossing", "files", "scoring", "detecting", "found"),
+        *(
+            "comparison",
+            "comparison_files",
+            "crossing",
+            "files",
+            "scoring",
+            "detecting",
+            "found",
+            "annotated",
+        ),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
         *("callbacks", "claims", "jsonargparse", "difference", "reasons", "adapting", "advice"),
     },

@@ -88,6 +88,10 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
         "commands.compare:compare_networks",
         "write how similar all layers of two networks are, on any images, and how sure that is",
     ),
+    "detect": Verb(
+        "commands.detect:detect",
+        "find objects in pictures, a folder, a video or a data file, with any detector",
+    ),
     "diff": Verb(
         "commands.diff:diff",
         "say whether detector B is better than A, how sure that is, and on which pictures",

@@ -50,7 +50,7 @@ def box_table(found: Iterable[Found], classes: tuple[str, ...]) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for one in found:
         columns["image"] += [one.shot.name] * len(one.labels)
-        columns["class"] += [classes[label] for label in one.labels]
+        columns["class"] += [_named(classes, label) for label in one.labels.tolist()]
         columns["score"] += one.scores.tolist()
         for name, values in zip(("x1", "y1", "x2", "y2"), one.boxes.T.tolist(), strict=True):
             columns[name] += values
@@ -65,10 +65,14 @@ def result_rows(found: Iterable[Found], classes: tuple[str, ...]) -> Iterator[di
         ):
             yield {
                 "image_id": one.shot.name,
-                "category_id": classes[label],
+                "category_id": _named(classes, label),
                 "bbox": [left, top, round(right - left, 3), round(low - top, 3)],
                 "score": score,
             }
+
+
+def _named(classes: tuple[str, ...], label: int) -> str:
+    return classes[label] if label < len(classes) else str(label)
 
 
 def found_in_truth(
