@@ -76,7 +76,7 @@ MAY_KNOW = {
     },
     "reasons": {
         *("boxes", "adapting", "average_precision", "data", "devices", "difference", "matching"),
-        *("networks", "scoring", "torch", "pandas"),
+        *("networks", "scoring", "torch", "pandas", "scipy"),
     },
     "survey": {
         *("labels", "boxes", "networks", "data", "analysis", "runs"),

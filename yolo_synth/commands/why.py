@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import torch
 from tqdm import tqdm
 
+from yolo_synth.boxes import Detection
 from yolo_synth.claims import claimed
 from yolo_synth.commands.classes import silent
 from yolo_synth.commands.networks import data_for, read_network
@@ -20,12 +21,13 @@ from yolo_synth.escaping import say
 from yolo_synth.files import write_whole
 from yolo_synth.networks.references import Reference
 from yolo_synth.reasons.answer import Answer, Gap
+from yolo_synth.reasons.looking import look
 from yolo_synth.reasons.pictures import (
     FEWEST,
     Patient,
     Pictures,
-    Score,
-    scored,
+    found_in,
+    score_of,
     take_pictures,
 )
 from yolo_synth.reasons.recalibration import TRIALS, Recalibration, recalibrate
@@ -55,8 +57,10 @@ def why(
 ) -> None:
     """Say why a network that was trained on synthetic images is bad on real ones, and what helps.
 
-    A card in the terminal and a page, why.html: how large the gap is, with intervals over images; and
-    what batch-norm statistics of real images without labels gain. It takes few images, so that it takes
+    A card in the terminal and a page, why.html: how large the gap is, with intervals over images; whether
+    labels or pixels are wrong (boxes beside their objects, another order of classes or channels, borders,
+    another scale), before anything is explained; and what batch-norm statistics of real images without
+    labels gain. It takes few images, so that it takes
     few minutes: more by --images.
 
     Args:
@@ -136,9 +140,9 @@ class Examined(NamedTuple):
     real: Pictures
     synthetic: Pictures
 
-    def scores(self) -> tuple[Score, Score]:
-        """Return what the network reaches on both."""
-        return scored(self.patient, self.real), scored(self.patient, self.synthetic)
+    def found(self) -> list[tuple[Pictures, list[Detection]]]:
+        """Return the real and the synthetic pictures, with what the network finds in each."""
+        return [(some, found_in(self.patient, some)) for some in (self.real, self.synthetic)]
 
 
 def _examined(
@@ -164,14 +168,18 @@ def _answer(examined: list[Examined]) -> Answer:
     first = examined[0]
     patient, real, synthetic = first
     with tqdm(total=TRIALS + 1, desc="why", unit="trial", leave=False) as bar:
-        own = first.scores()
-        oracle = examined[1].scores() if len(examined) > 1 else None
+        found = [one.found() for one in examined]
+        scores = [tuple(score_of(boxes, some) for some, boxes in each) for each in found]
+        gap = Gap((real.domain, synthetic.domain), *((each[0], each[1]) for each in scores))
+        own = gap.own
+        best = [max(range(len(found)), key=lambda n: scores[n][side].value) for side in (0, 1)]
+        (seen, real_boxes), (drawn, synthetic_boxes) = found[best[0]][0], found[best[1]][1]
+        checks = look(seen, drawn, (real_boxes, synthetic_boxes))
         bar.update()
-        gap = Gap((real.domain, synthetic.domain), own, oracle)
         recalibration = recalibrate(patient, real, synthetic, own, bar.update)
     called = tuple(one.patient.reference.name for one in examined)
     images = len(real), len(synthetic)
-    return Answer(called, images, gap, recalibration)
+    return Answer(called, images, gap, recalibration, checks)
 
 
 def _save(read: Run | Reference, found: Recalibration, path: Path) -> None:

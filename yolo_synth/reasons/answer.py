@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from yolo_synth.reasons.checks import Check, in_order
 from yolo_synth.reasons.pictures import Estimate, Score
 from yolo_synth.reasons.recalibration import Recalibration
 
@@ -70,6 +71,20 @@ def _number(value: float, sign: str = "") -> str:
     return f"{value:{sign}.3f}".replace("-", "\N{MINUS SIGN}")
 
 
+def check_sentence(checks: Sequence[Check]) -> str:
+    """Name mistakes, the one farthest beyond its floor first; or what differs most, if there are none."""
+    named = [check for check in in_order(checks) if check.is_named]
+    if named:
+        said = "; ".join(f"{check.mistake} ({check.excess:.1f} times its floor)" for check in named)
+        return f"Look here first: {said}."
+    most = [check for check in in_order(checks) if not check.mistake and check.excess > 1][:3]
+    text = "No mistake is found in labels, channels, borders and scale"
+    if not most:
+        return f"{text}, and the sets differ by no more than two halves of the real one."
+    said = ", ".join(f"{check.what} ({check.excess:.1f} times)" for check in most)
+    return f"{text}; the sets differ most, beside two halves of the real one, in {said}."
+
+
 def gap_sentence(gap: Gap) -> str:
     """Say how large the gap is."""
     real, synthetic = gap.domains
@@ -123,13 +138,19 @@ class Answer:
         images: How many labelled real and synthetic pictures were looked at.
         gap: How large the gap is.
         recalibration: What the remedy without labels does.
+        checks: What was looked at before.
     """
 
     names: Sequence[str]
     images: tuple[int, int]
     gap: Gap
     recalibration: Recalibration
+    checks: Sequence[Check]
 
     def sentences(self) -> list[str]:
         """Return the card."""
-        return [gap_sentence(self.gap), recalibration_sentence(self.recalibration, self.gap)]
+        return [
+            gap_sentence(self.gap),
+            check_sentence(self.checks),
+            recalibration_sentence(self.recalibration, self.gap),
+        ]

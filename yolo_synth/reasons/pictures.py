@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yolo_synth.average_precision import AveragePrecision
-from yolo_synth.boxes import Detection, Target
+from yolo_synth.boxes import Detection, Placement, Target, place
 from yolo_synth.data.dataset import draw
 from yolo_synth.data.module import DetectionData
 from yolo_synth.devices import fastest
@@ -53,6 +53,7 @@ class Pictures:
         own: What the data call each class of the network.
         groups: What each picture belongs to, such as its sequence.
         sizes: Width and height of each picture as it lies on disk, in pixels [n, 2].
+        places: Where each lies inside its image.
         timeofday: What the data say of each; "" where they do not.
         unlabelled: uint8 [m, 3, S, S], other pictures of the domain, whose labels nobody looks at.
     """
@@ -64,6 +65,7 @@ class Pictures:
     own: Sequence[str]
     groups: Sequence[str]
     sizes: NDArray[np.int64]
+    places: Sequence[Placement]
     timeofday: Sequence[str]
     unlabelled: Tensor
 
@@ -81,6 +83,7 @@ class Pictures:
             self.own,
             self.groups[:number],
             self.sizes[:number],
+            self.places[:number],
             self.timeofday[:number],
             self.unlabelled,
         )
@@ -177,6 +180,7 @@ def take_pictures(
             f"{domain}: no labelled box of {', '.join(classes[:10])} in the test images"
         )
     table = module.table.drop_duplicates("image").set_index("image").loc[drawn]
+    sizes = table[["width", "height"]].to_numpy(np.int64)
     part = max(("train", "valid"), key=lambda split: len(module.names(split)))
     others = min(unlabelled, len(module.names(part)))
     return Pictures(
@@ -186,7 +190,8 @@ def take_pictures(
         classes,
         own,
         module.groups(drawn),
-        table[["width", "height"]].to_numpy(np.int64),
+        sizes,
+        [place(w, h, module.image_size, module.resize) for w, h in sizes.tolist()],
         [str(value) for value in table.get("timeofday", [""] * len(table))],
         module.probe(part, others, module.image_size)[0] if others else torch.zeros(0, 3, 1, 1),
     )

@@ -12,6 +12,7 @@ from jinja2 import Environment
 from yolo_synth.escaping import csv_text
 from yolo_synth.files import write_whole
 from yolo_synth.reasons.answer import Answer
+from yolo_synth.reasons.checks import check_table
 from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.panel import Table
 
@@ -49,6 +50,16 @@ def _tables(answer: Answer) -> Iterator[Table]:
         f"mAP@0.5 on {answer.images[0]} {real} and {answer.images[1]} {synthetic} test images, with its "
         "95 % interval over images (jackknife over whole sequences).",
         answer.gap.table(answer.names),
+    )
+    yield Table(
+        "checks",
+        "Checks before explanations",
+        "How far the sets differ, and how much a remedy would help, beside what halves of one set reach. "
+        "Only a mistake is named, and only beyond its floor: synthetic images are others than real ones. "
+        "Boxes, classes and scale are judged by what a network finds, in each set the one that is best "
+        "there: the gain in overlap, or in boxes of the right class, chosen on one half and tried on the "
+        "other.",
+        check_table(answer.checks),
     )
     if answer.recalibration.trials:
         yield Table(
