@@ -66,6 +66,10 @@ MAY_KNOW = {
     "detecting": {"boxes", "data", "devices", "matching", "networks", "runs", "torch", "tqdm"},
     "annotated": {"detecting", "labels", "PIL", "cv2"},
     "found": {"data", "detecting", "difference", "scoring", "pandas"},
+    "objects": {
+        *("boxes", "networks", "data", "devices", "analysis"),
+        *("torch", "torchvision", "pandas", "tqdm"),
+    },
     "advice": {
         *("boxes", "networks", "data", "devices", "adapting", "average_precision", "difference"),
         *("matching", "scoring", "torch", "torchmetrics", "pandas", "tqdm"),
@@ -90,6 +94,7 @@ MAY_KNOW = {
     "report": {
         *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
         *("claims", "comparison_files", "crossing", "difference", "evaluation", "files", "devices"),
+        "objects",
         "reasons",
         *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
@@ -106,7 +111,16 @@ MAY_KNOW = {
             "annotated",
         ),
         *("evaluation", "report", "devices", "torch", "lightning", "pandas", "yaml", "tqdm"),
-        *("callbacks", "claims", "jsonargparse", "difference", "reasons", "adapting", "advice"),
+        *(
+            "callbacks",
+            "claims",
+            "jsonargparse",
+            "difference",
+            "reasons",
+            "adapting",
+            "advice",
+            "objects",
+        ),
     },
 }
 

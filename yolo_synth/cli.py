@@ -104,6 +104,11 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
         "commands.advise:advise",
         "say what of a network to train on a few labelled real pictures, and what to freeze",
     ),
+    "objects": Verb(
+        "commands.objects:objects",
+        "say how alike networks see true boxes and the background, and how far apart two domains'",
+        several="networks",
+    ),
     "export": Verb(
         "commands.export:export",
         "write a run's best weights as safetensors, ONNX, torch.export's or Darknet's file",

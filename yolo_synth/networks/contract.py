@@ -54,6 +54,19 @@ class Network(nn.Module):
         return []
 
     @property
+    def levels(self) -> list[str]:
+        """Return the blocks whose maps boxes are read off, the coarsest first; by default not known."""
+        return []
+
+    def level_of(self, sizes: Tensor) -> Tensor:
+        """Return which of `levels` answers for boxes, int64 [n].
+
+        Args:
+            sizes: Width and height in pixels of the network's input [n, 2].
+        """
+        self._lacks("does not say which of its maps answers for a box")
+
+    @property
     def description(self) -> str:
         """Return what it is, in words for messages: `a RetinaNet with 5 classes`."""
         return f"a {type(self).__name__} with {self.num_classes} classes"

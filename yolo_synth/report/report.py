@@ -27,6 +27,9 @@ from yolo_synth.report.panels import (
     start,
     verdicts,
 )
+from yolo_synth.report.panels import (
+    objects as boxes,
+)
 from yolo_synth.report.panels.similarity_figures import HEADLINE
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import write_table
@@ -40,6 +43,7 @@ PANELS: Final[tuple[Panel[Any], ...]] = (
     verdicts.PANEL,
     opinion.PANEL,
     gap.PANEL,
+    boxes.PANEL,
     freezing.PANEL,
     scorecard.PANEL,
 )
@@ -55,6 +59,7 @@ def report(
     figures: Literal["paper", "all"] = "paper",
     measures: str = ",".join(OPINIONS),
     margin: float = MARGIN,
+    objects: bool = False,
     *,
     trust: bool = False,
 ) -> None:
@@ -77,6 +82,8 @@ def report(
         measures: The second opinion: measures beside CKA, separated by commas, as `compare` takes them.
         margin: By which fraction two models may be less or more alike than two seeds of one model and
             still be called as alike as those; to be chosen before looking.
+        objects: Whether to look at true boxes and boxes of the background too, of the first two networks
+            that are compared; the verb objects keeps the boxes' features.
         trust: Whether classes from elsewhere that run folders and files name are imported and run.
     """
     check_margin(margin, "--margin")
@@ -87,7 +94,7 @@ def report(
     folder = Path(out)
     with claimed(folder, "writes a report"):
         matrices = folder / "matrices"
-        study = Study(runs, matrices, images, sizes, data, trust, chosen(measures), margin)
+        study = Study(runs, matrices, images, sizes, data, trust, chosen(measures), margin, objects)
         result = write_panels(study, folder, draw_all=figures == "all")
         write_page(result, folder / "report.html")
     for note in result.notes:

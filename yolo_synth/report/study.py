@@ -54,6 +54,7 @@ class Study:
         folder: Where matrices are kept, a file a pair.
         margin: By which fraction two models may be less or more alike than two seeds and count as
             alike as those.
+        objects: Whether boxes are looked at too.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Study:
         trust: bool = False,
         measures: Sequence[str] = OPINIONS,
         margin: float = MARGIN,
+        objects: bool = False,
     ) -> None:
         """Read the runs at or below a folder.
 
@@ -78,6 +80,7 @@ class Study:
             trust: Whether classes from elsewhere that run folders and files name are run.
             measures: What is asked beside CKA, names of `MEASURES`.
             margin: As above.
+            objects: As above.
 
         Raises:
             FileNotFoundError: If there is no run folder.
@@ -91,6 +94,7 @@ class Study:
         self.images = images
         self.folder = folder
         self.margin = margin
+        self.objects = objects
         self._data, self._trust = data, trust
         self._measures = measures
         configs = domain_data([subject.run for subject in self.subjects], data)

@@ -25,7 +25,7 @@ from yolo_synth.networks.yolov3.architecture import (
 from yolo_synth.networks.yolov3.architecture import BACKBONE as BACKBONE
 from yolo_synth.networks.yolov3.detections import detections
 from yolo_synth.networks.yolov3.loss import detection_loss
-from yolo_synth.networks.yolov3.targets import checked_anchors
+from yolo_synth.networks.yolov3.targets import checked_anchors, level_anchors, size_iou
 from yolo_synth.networks.yolov3.weights import load_backbone, load_darknet_weights
 
 
@@ -168,6 +168,16 @@ class YOLOv3(Network):
     def backbone(self) -> list[str]:
         """Return the names of layers 0-74."""
         return self.blocks[: len(BACKBONE)]
+
+    @property
+    def levels(self) -> list[str]:
+        """Return the layers before the three that predict: 80, 92 and 104."""
+        return [f"layers.{i - 2}" for i, kind in enumerate(self.kinds) if kind == "yolo"]
+
+    def level_of(self, sizes: Tensor) -> Tensor:
+        """Return whose anchors have the one that is most like each box [n]."""
+        anchors = torch.stack(level_anchors(sizes.device, self.anchors))
+        return size_iou(sizes[:, None, None], anchors).amax(-1).argmax(-1)
 
     @property
     def description(self) -> str:
