@@ -146,8 +146,7 @@ def kill(process: subprocess.Popen[bytes], with_children: bool) -> bool:
 
 def told(place: str, killed: bool, code: int, wrong: list[str], said: str) -> bool:
     """Print how a trial ended; tell whether it survived."""
-    traceback = "Traceback" in said
-    good = code == 0 and not wrong and not traceback
+    good = code == 0 and not wrong and "Traceback" not in said
     state = "survived" if good else f"LOST: exit {code}, {wrong[:5]} {said[-300:]}"
     print(f"{place}{'' if killed else ', which had ended'}: {state}", flush=True)
     return good
@@ -266,14 +265,16 @@ def kill_verb(name: str, verb: Verb, times: int, work: Path, draw: random.Random
     work.rename(whole)
     survived = 0
     for number in range(times):
-        prepare()
         at = (number + draw.random()) / times * seconds
-        process = start(verb.arguments)
-        wait(process, None, at)
-        writing = number % 2 == 1
-        while writing and process.poll() is None and not writes(work):
-            time.sleep(0.0005)
-        killed = kill(process, with_children=number % 4 > 1)
+        killed, writing = False, number % 2 == 1
+        while not killed:  # where it had ended, or wrote nothing more, earlier
+            prepare()
+            process = start(verb.arguments)
+            wait(process, None, at)
+            while writing and process.poll() is None and not writes(work):
+                time.sleep(0.0005)
+            killed = kill(process, with_children=number % 4 > 1)
+            at = at if killed else draw.uniform(0, at)
         again = start(verb.arguments)
         said = again.communicate()[1].decode(errors="replace")
         wrong = verb.differing(work, whole)

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import equal, fit, fit_arguments, weights
+from report.run_folders import write_run
 
+from yolo_synth import files
 from yolo_synth.__main__ import run
 from yolo_synth.callbacks.record import WholeCheckpoints
 from yolo_synth.cli import main
@@ -317,3 +319,51 @@ def test_what_is_needed_after_training_is_looked_at_before(
     assert main(fit_arguments(tiny_root, tmp_path / "runs", "BDD100K", *options)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+DIES_WRITING = (
+    "import os, signal, sys\n"
+    "from yolo_synth import files\n"
+    "from yolo_synth.cli import main\n"
+    "put, left = files._put, [int(sys.argv[1])]\n"
+    "def dies(file, content):\n"
+    "    put(file, content)\n"
+    "    left[0] -= 1\n"
+    "    if not left[0]: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "files._put = dies\n"
+    "main(sys.argv[2:])\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("verb", "file"),
+    [("compare U-Real/0 U-Real/0 --images 6 --out out", 50), ("evaluate .", 1)],
+)
+def test_a_verb_that_is_killed_while_it_writes_leaves_the_same_files_in_the_end(
+    tiny_root, tmp_path, monkeypatch, verb, file
+):
+    start, work = tmp_path / "start", tmp_path / "work"
+    write_run(start, "U-Real", 0, tiny_root)
+
+    def begin():
+        shutil.copytree(start, work)
+        monkeypatch.chdir(work)
+
+    begin()
+    assert main(verb.split()) == 0
+    work.rename(tmp_path / "undisturbed")
+    begin()
+    code = [sys.executable, "-c", DIES_WRITING, str(file), *verb.split()]
+    one = os.environ | {"OMP_NUM_THREADS": "1"}  # as in this process: sums are rounded alike
+    done = subprocess.run(code, check=False, capture_output=True, env=one)
+    assert done.returncode == -signal.SIGKILL
+    assert list(work.rglob("*.draft"))
+    monkeypatch.setattr(files, "_swept", set())  # as in a process that begins
+    assert main(verb.split()) == 0
+    assert contents(work) == contents(tmp_path / "undisturbed")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what all files below a folder hold."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
