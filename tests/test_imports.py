@@ -32,6 +32,8 @@ MAY_KNOW = {
     "difference": {
         *("labels", "boxes", "matching", "data", "pandas", "scipy", "PIL", "msgspec", "jinja2"),
     },
+    "diagnosis": {"average_precision", "boxes", "difference", "matching", "scipy"},
+    "diagnosis_tables": {"diagnosis", "pandas"},
     "capturing": {"boxes", "networks", "torch"},
     "detector": {
         *("labels", "boxes", "networks", "average_precision", "capturing", "torch", "lightning"),
@@ -60,7 +62,7 @@ MAY_KNOW = {
         "matplotlib",
     },
     "scoring": {
-        *("boxes", "average_precision", "data", "devices", "difference", "networks"),
+        *("boxes", "average_precision", "data", "devices", "diagnosis", "difference", "networks"),
         *("torch", "torchmetrics"),
     },
     "detecting": {"boxes", "data", "devices", "matching", "networks", "runs", "torch", "tqdm"},
@@ -75,7 +77,7 @@ MAY_KNOW = {
         *("matching", "scoring", "torch", "torchmetrics", "pandas", "tqdm"),
     },
     "evaluation": {
-        *("labels", "analysis", "data", "networks", "runs", "scoring"),
+        *("labels", "analysis", "data", "diagnosis", "networks", "runs", "scoring"),
         *("torch", "pandas", "tqdm"),
     },
     "reasons": {
@@ -88,14 +90,13 @@ MAY_KNOW = {
     },
     "callbacks": {
         *("labels", "boxes", "networks", "runs", "probe", "comparison", "comparison_files"),
-        *("analysis", "claims", "torch", "lightning"),
+        *("analysis", "claims", "data", "diagnosis", "scoring", "torch", "lightning"),
         *("wandb", "yaml", "pandas", "matplotlib", "PIL"),
     },
     "report": {
         *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
         *("claims", "comparison_files", "crossing", "difference", "evaluation", "files", "devices"),
-        "objects",
-        "reasons",
+        *("diagnosis", "diagnosis_tables", "objects", "reasons"),
         *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
     "commands": {
@@ -115,6 +116,8 @@ MAY_KNOW = {
             "callbacks",
             "claims",
             "jsonargparse",
+            "diagnosis",
+            "diagnosis_tables",
             "difference",
             "reasons",
             "adapting",

@@ -58,8 +58,8 @@ class AveragePrecision(Metric):
             found: What was detected, in each image in any order.
             targets: What is there, for each image.
         """
-        truth, crowd = _truth(targets)
-        detected = _boxes(found)
+        truth, crowd = true_boxes(targets)
+        detected = boxes_of(found)
         scores = np.concatenate([_array(image["scores"]) for image in found])
         order = np.lexsort([-scores, detected.image])
         order = order[rank(detected.kind[order]) < MOST]
@@ -108,23 +108,24 @@ class AveragePrecision(Metric):
         return {"map50": float(means[0]), "map": float(means.mean()), **each}
 
 
-def _boxes(images: Sequence[Detection] | Sequence[Target]) -> Boxes:
+def boxes_of(images: Sequence[Detection] | Sequence[Target]) -> Boxes:
+    """Return the boxes of some images, one after the other."""
     labels = [_array(image["labels"]) for image in images]
     corners = [_array(image["boxes"]) for image in images]
     image = np.repeat(np.arange(len(images)), [len(of_image) for of_image in labels])
     return Boxes(np.concatenate(corners).astype(np.float64), np.concatenate(labels), image)
 
 
-def _truth(targets: Sequence[Target]) -> tuple[Boxes, NDArray[np.bool_]]:
+def true_boxes(targets: Sequence[Target]) -> tuple[Boxes, NDArray[np.bool_]]:
     """Return the true boxes, crowd regions behind them, and which these are."""
-    boxes = _boxes(targets)
+    boxes = boxes_of(targets)
     numbers = [number for number, target in enumerate(targets) if "crowd_boxes" in target]
     if not numbers:
         return boxes, np.zeros(len(boxes.label), bool)
     regions: list[Target] = [
         {"boxes": targets[n]["crowd_boxes"], "labels": targets[n]["crowd_labels"]} for n in numbers
     ]
-    crowds = _boxes(regions)
+    crowds = boxes_of(regions)
     crowds = crowds._replace(image=np.array(numbers)[crowds.image])
     both = Boxes(*(np.concatenate(pair) for pair in zip(boxes, crowds, strict=True)))
     return both, np.arange(len(both.label)) >= len(boxes.label)

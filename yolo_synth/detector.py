@@ -144,10 +144,12 @@ class Detector(LightningModule):
         trainer = self.trainer
         return images.is_cuda and trainer.world_size == 1 and trainer.accumulate_grad_batches == 1
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the validation metrics."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Detection]]:
+        """Add one batch to the validation metrics; return what was `found`, for callbacks."""
         images, targets = batch
-        self.val_map.update(self.detect(images), targets)
+        found = self.detect(images)
+        self.val_map.update(found, targets)
+        return {"found": found}
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the test metrics."""

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from yolo_synth.analysis.figures.training import training_curves
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module, read_data
+from yolo_synth.diagnosis import Diagnosis
 from yolo_synth.escaping import csv_text, say
 from yolo_synth.files import Kept, digest, keeping, write_whole
 from yolo_synth.labels import CLASSES
@@ -126,7 +127,7 @@ def evaluation_table(
             continue
         found = _scores(run, domain, domains[domain], images)
         row = {"model": run.model, "seed": run.seed, "domain": domain, **found.scores}
-        rows.append({**row, "without": found.without})
+        rows.append({**row, "without": found.without, "diagnosis": found.diagnosis})
     return pd.DataFrame(rows)
 
 
@@ -228,13 +229,13 @@ def _scores(run: Run, domain: str, data: Config, images: _TestImages) -> Scores:
             *(run.folder, domain),
         )
     elif kept.get("images") != (there := images.digest(data, run.image_size)) or (
-        "without" not in kept
+        not {"without", "diagnosis"} <= kept.keys()
     ):
         found = test_scores(run, images.module(data, run.image_size))
         kept = {"images": there, "data": data, **found._asdict()}
         with keeping(run.folder):
             place.write(kept)
-    return Scores(dict(kept["scores"]), list(kept.get("without", ())))
+    return Scores(dict(kept["scores"]), list(kept.get("without", ())), kept.get("diagnosis", {}))
 
 
 def _of_scores(kept: dict[str, Any]) -> dict[str, Any]:
@@ -242,6 +243,8 @@ def _of_scores(kept: dict[str, Any]) -> dict[str, Any]:
     numbers = [kept["scores"]["map50"], *kept["scores"].values(), *kept.get("without", ())]
     if not all(isinstance(number, float | int) for number in numbers):
         raise ValueError("no numbers")
+    if kept.get("diagnosis"):
+        Diagnosis(**kept["diagnosis"])
     return kept
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from yolo_synth.average_precision import AveragePrecision
-from yolo_synth.boxes import Detection, Target
+from yolo_synth.boxes import Detection, Target, place
 from yolo_synth.data.module import DetectionData
 from yolo_synth.devices import fastest
+from yolo_synth.diagnosis import diagnose
 from yolo_synth.difference.precision import Ranking
 from yolo_synth.difference.scores import FEWEST_GROUPS, leavings
+from yolo_synth.difference.truth import CONDITIONS
 from yolo_synth.networks.references import Reference
 
 log = logging.getLogger(__name__)
@@ -35,10 +37,12 @@ class Scores(NamedTuple):
         scores: As `AveragePrecision.compute` names them.
         without: The area under the curves at IoU 0.5, mean over the classes, without one block of
             images after the other; empty where nobody knows.
+        diagnosis: What it is good and bad at, the fields of a `Diagnosis`; empty where nobody knows.
     """
 
     scores: dict[str, float]
     without: list[float]
+    diagnosis: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
 @torch.inference_mode()
@@ -72,18 +76,36 @@ def reference_scores(
     reference.network.to(memory_format=torch.channels_last).to(device)
     metric = AveragePrecision(classes)
     objects: list[NDArray[np.int64]] = []
+    seen: tuple[list[Detection], list[Target]] = ([], [])
     for images, targets in module.test_dataloader():
         found = reference.detect(images.to(device).float() / 255, confidence, iou)
         truth = [of_classes(one, module.classes, classes) for one in targets]
         known = [of_classes(one, own, classes) for one in found]
         metric.update(known, truth)
-        if kept is not None:
-            kept += known
+        seen[0].extend(known)
+        seen[1].extend(truth)
         objects += [
             np.bincount(one["labels"].cpu().numpy(), minlength=len(classes)) for one in truth
         ]
-    groups = module.groups(module.names("test"))
-    return Scores(metric.compute(), without_blocks(metric, np.stack(objects), groups))
+    if kept is not None:
+        kept += seen[0]
+    names_of_images = module.names("test")
+    groups = module.groups(names_of_images)
+    about = about_images(module, names_of_images)
+    diagnosis = diagnose(*seen, classes, groups, *about)
+    without = without_blocks(metric, np.stack(objects), groups)
+    return Scores(metric.compute(), without, vars(diagnosis) if diagnosis else {})
+
+
+def about_images(
+    module: DetectionData, names: Sequence[str]
+) -> tuple[NDArray[np.float64], dict[str, list[str]]]:
+    """Return of images the square pixels of each picture for one of the network's, and the conditions."""
+    rows = module.table.drop_duplicates("image").set_index("image").loc[list(names)]
+    sides = rows[["width", "height"]].to_numpy(int).tolist()
+    placed = [place(w, h, module.image_size, module.resize) for w, h in sides]
+    scales = np.array([1 / (one.scale_x * one.scale_y) for one in placed])
+    return scales, {name: rows[name].astype(str).tolist() for name in CONDITIONS}
 
 
 def without_blocks(

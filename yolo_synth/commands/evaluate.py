@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
 from yolo_synth import evaluation
 from yolo_synth.boxes import Detection
 from yolo_synth.commands.classes import silent
+from yolo_synth.commands.diagnoses import write_diagnoses
 from yolo_synth.commands.networks import data_for, read_network
 from yolo_synth.commands.predictions import write_results
 from yolo_synth.data.module import DetectionData
@@ -54,7 +55,8 @@ def evaluate(
         size: Side of the input of other networks, in pixels; by default what each was made for.
         names: What the data call classes of other networks, as {bicycle: cycle, motorcycle: cycle}.
         out: Folder to write the table of other networks to, as evaluation.csv, and what they found, as
-            NETWORK_DOMAIN.json, which diff takes.
+            NETWORK_DOMAIN.json, which diff takes; what they are good and bad at as diagnosis.csv, a
+            picture DOMAIN_diagnosis.png and tables beside it.
         trust: Whether what runs as a program on loading, and classes from elsewhere that run folders and
             files name, may run.
     """
@@ -68,6 +70,7 @@ def evaluate(
     if not domains:
         raise ValueError("evaluate needs --data: a data file that names test images")
     rows = []
+    diagnosed: dict[tuple[str, str], dict[str, Any]] = {}
     for number, network in enumerate(read):
         for domain, config in domains.items():
             with silent() if number else nullcontext():  # what the data hold was said
@@ -79,10 +82,13 @@ def evaluate(
             if out is not None:
                 place = Path(out) / file_name(f"{network.name}_{domain}.json")
                 write_results(kept, module, matched(reference, module.classes, names)[1], place)
+                if found.diagnosis:
+                    diagnosed[network.name, domain] = found.diagnosis
     table = pd.DataFrame(rows).set_index(["network", "domain"])
     say(table.to_string(float_format="{:.3f}".format, na_rep="-"))
     if out is not None:
         write_whole(Path(out) / TABLE, csv_text(table))
+        write_diagnoses(diagnosed, Path(out))
 
 
 def _holds_runs(text: str) -> bool:

@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from yolo_synth import runs
+from yolo_synth.callbacks.diagnosis import LogDiagnosis
 from yolo_synth.callbacks.finite import StopAtNonFinite
 from yolo_synth.callbacks.freezing import Freezing
 from yolo_synth.callbacks.pictures import Pictures
@@ -258,6 +259,7 @@ class TrainingCLI(LightningCLI):
             folder = Path(config.trainer.default_root_dir)
             goes_on = config.ckpt_path is not None
             self.trainer.loggers = loggers(folder, model, config.seed_everything, goes_on)
+        self.trainer.callbacks.insert(0, LogDiagnosis())  # type: ignore[attr-defined] # a list
 
 
 def _last_checkpoint(folder: Path) -> ModelCheckpoint:

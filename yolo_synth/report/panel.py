@@ -62,6 +62,7 @@ class Section(NamedTuple):
         curves: Pictures of curves.
         pairs: Pairs of networks, shown as tracks and as maps.
         svg: A picture for readers whose browser runs no script.
+        pictures: SVG pictures, drawn beforehand.
     """
 
     key: str
@@ -70,6 +71,7 @@ class Section(NamedTuple):
     curves: Sequence[Curves] = ()
     pairs: Sequence[Comparison] = ()
     svg: str = ""
+    pictures: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from yolo_synth.report.notes import differences, sample_notes
 from yolo_synth.report.page import write_page
 from yolo_synth.report.panel import Panel, Report, Section, Table
 from yolo_synth.report.panels import (
+    diagnosis,
     freezing,
     gap,
     opinion,
@@ -38,6 +39,7 @@ from yolo_synth.report.tables import write_table
 PANELS: Final[tuple[Panel[Any], ...]] = (
     start.PANEL,
     scores.PANEL,
+    diagnosis.PANEL,
     outputs.PANEL,
     similarity.PANEL,
     verdicts.PANEL,
