@@ -71,6 +71,7 @@ def test_offline_wandb_run_holds_metrics_config_and_similarity(u_real):
     history, config, run = wandb_log.read(u_real)
     keys = set().union(*history)
     assert {"train/loss", "val/map50", "val/boxes", "epoch"} <= keys
+    assert {"val/diagnosis", "val/best/f1", "val/best/confidence"} <= keys
     assert config["seed_everything"] == 0
     assert config["freezing"]["mode"] == "none"
     assert config["data"]["class_path"].endswith("BDD100K")
