@@ -13,12 +13,13 @@ import yaml
 from report.run_folders import write_run
 from torch import nn
 
+from yolo_synth.analysis.similarity.cka import cka
 from yolo_synth.boxes import iou
 from yolo_synth.cli import main
 from yolo_synth.data.source import data_module
 from yolo_synth.networks.torchvision import RetinaNet
 from yolo_synth.networks.yolov3 import YOLOv3
-from yolo_synth.objects.features import box_features, gram_of
+from yolo_synth.objects.features import Features, box_features, gram_of
 from yolo_synth.objects.likeness import box_table, joined, likeness
 from yolo_synth.objects.rows import APART, BACKGROUND, Rows, take_rows
 from yolo_synth.objects.study import Objects
@@ -131,6 +132,22 @@ def test_a_network_is_as_it_sees_itself_and_boxes_keep_their_features(rows):
         level = found.levels.index(boxes["level"][number])
         place = int((found.level[:number] == level).sum())
         assert np.array_equal(boxes["features"][number], found.values[level][place].numpy())
+
+
+def test_the_likeness_is_that_of_boxes_of_different_groups_and_lies_in_its_interval(rows):
+    generator = torch.Generator().manual_seed(0)
+    level = torch.zeros(len(rows.labels)).long()
+    a = torch.randn(len(level), 8, generator=generator)
+    b = a + torch.randn(len(level), 8, generator=generator)
+    rows = rows._replace(belongs=())
+    first, second = (Features(["map"], level, [x]) for x in (a, b))
+    row = likeness(first, second, rows).set_index("of").loc["foreground"]
+    true = torch.nonzero(rows.labels != BACKGROUND)[:, 0].tolist()
+    grams = (gram_of(found, true) for found in (first, second))
+    groups = [rows.groups[i] for i in true]
+    assert len(set(groups)) < len(groups)
+    assert row["cka"] == pytest.approx(cka(*grams, debiased=True, groups=groups).item())
+    assert row["low"] < row["cka"] < row["high"]
 
 
 def test_a_planted_texture_of_objects_is_found_in_them_and_not_in_the_background():

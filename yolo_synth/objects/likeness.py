@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 import torch
 
+from yolo_synth.analysis.similarity.cka import cka
 from yolo_synth.analysis.similarity.floors import gap_with_floor
 from yolo_synth.analysis.similarity.judging import DRAWS, INTERVAL_IMAGES, judged
 from yolo_synth.analysis.similarity.series import LayerSeries
@@ -69,7 +71,9 @@ def likeness(a: Features, b: Features, rows: Rows) -> pd.DataFrame:
     for part, numbers in parts(rows):
         groups = [of_box[i] for i in numbers]
         if len(set(groups)) >= INTERVAL_IMAGES:
-            series = judged(gram_of(a, numbers), gram_of(b, numbers), groups)
+            grams = gram_of(a, numbers), gram_of(b, numbers)
+            value = cka(*grams, debiased=True, groups=groups)[0].numpy()
+            series = replace(judged(*grams, groups), value=value)  # its own is that of group means
             found.append(_row(part, numbers, rows, series, "cka"))
     return _table(found)
 
