@@ -202,7 +202,7 @@ def verbs(root: Path, work: Path) -> dict[str, Verb]:
     grid = {
         "method": "grid",
         "parameters": {"seed_everything": {"values": [0, 1]}},
-        "command": ["yolo-synth", "fit", *options_of_fit(scenes, work / "runs", 3), "${args}"],
+        "command": ["yolo-synth", "fit", *options_of_fit(scenes, work / "runs", 1), "${args}"],
     }
     (root / "sweep.yaml").write_text(yaml.dump(grid))
     data = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from yolo_synth import runs
 
@@ -85,3 +86,11 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, text, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         runs.read_run(tmp_path)
     assert str(tmp_path) in str(error.value)
+
+
+def test_a_configuration_of_more_classes_than_anybody_has_is_refused(tmp_path):
+    """The names of a milliard classes take more memory than there is."""
+    whole = config("BDD100K", "none") | {"seed_everything": 0, "model": {"num_classes": 10_000_000}}
+    (tmp_path / "config.yaml").write_text(yaml.dump(whole))
+    with pytest.raises(ValueError, match=r"config\.yaml: .*num_classes is above 100,000"):
+        runs.read_run(tmp_path)

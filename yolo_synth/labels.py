@@ -61,12 +61,18 @@ def classes_of(
     return CLASSES if labels or set(declared) <= set(CLASSES) else tuple(declared)
 
 
+MOST_CLASSES: Final = 100_000
+"""Classes that a network can be said to tell apart: more are a slip, or an attempt on the memory."""
+
+
 def names_of(number: int, classes: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return the names of a network's classes: the given ones, or the five and from then on digits.
 
     Raises:
-        ValueError: If other than so many are given.
+        ValueError: If other than so many are given, or more than `MOST_CLASSES`.
     """
+    if number > MOST_CLASSES:
+        raise ValueError(f"model.num_classes is above {MOST_CLASSES:,}, the most that are possible")
     if classes is None:
         return (*CLASSES[:number], *map(str, range(len(CLASSES), number)))
     if len(classes) != number:
