@@ -167,7 +167,7 @@ def test_folded_norms_leave_yolov3s_answer_as_it_was():
             rounded = network(images)
     for one, two, three in zip(before, after, rounded, strict=True):
         torch.testing.assert_close(two, one, atol=1e-4 * float(one.abs().max()), rtol=0)
-        assert (three.float() - one).abs().mean() < 0.03 * one.abs().mean()
+        assert (three.float() - one).abs().mean() < 0.1 * one.abs().mean()
         assert three.dtype == torch.bfloat16
 
 
