@@ -96,7 +96,7 @@ MAY_KNOW = {
     "report": {
         *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
         *("claims", "comparison_files", "crossing", "difference", "evaluation", "files", "devices"),
-        *("diagnosis", "diagnosis_tables", "objects", "reasons"),
+        *("diagnosis", "diagnosis_tables", "objects", "reasons", "detecting", "found"),
         *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
     "commands": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -32,15 +33,18 @@ class Difference:
         truth: What is really there.
         lists: The detections of A and B that count.
         errors: What is right and wrong of each from its confidence on.
-        scores: mAP of both and the difference B - A with its 95 % interval (see `score_table`).
         boxes: A row a true box: who finds it, and why the other does not (see `box_table`).
     """
 
     truth: Truth
     lists: tuple[Results, Results]
     errors: tuple[Errors, Errors]
-    scores: pd.DataFrame
     boxes: pd.DataFrame
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """MAP of both and the difference B - A with its 95 % interval (see `score_table`)."""
+        return score_table(*self.lists, self.truth)
 
     @property
     def found(self) -> pd.DataFrame:
@@ -119,7 +123,6 @@ def compare_detections(
         there,
         lists,
         (first, second),
-        score_table(*lists, there),
         box_table(there, lists, (first, second)),
     )
 

@@ -145,8 +145,10 @@ def _choose(value: Floats, image: Integers) -> Integers:
     return np.asarray(order[np.sort(first)][:MOST])
 
 
-def with_pictures(chosen: list[Gallery], difference: Difference) -> list[Gallery]:
-    """Return the galleries with their pictures, all together within `BUDGET`."""
+def with_pictures(
+    chosen: list[Gallery], difference: Difference, budget: int = BUDGET
+) -> list[Gallery]:
+    """Return the galleries with their pictures, all together within so many letters."""
     drawn: dict[int, Image.Image] = {}
     for tile in (tile for gallery in chosen for tile in gallery.tiles):
         picture = _draw(tile, difference)
@@ -158,7 +160,7 @@ def with_pictures(chosen: list[Gallery], difference: Difference) -> list[Gallery
     addresses: dict[int, str] = {}
     for quality in (78, 55, 30, 5):
         addresses = {key: _address(picture, quality) for key, picture in drawn.items()}
-        if sum(map(len, addresses.values())) <= BUDGET:
+        if sum(map(len, addresses.values())) <= budget:
             break
     return [
         Gallery(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from yolo_synth.difference.compare import Difference
 from yolo_synth.difference.errors import FINDERS, KINDS
@@ -22,6 +23,7 @@ MEANINGS = {
     "both": "class and place are wrong",
     "missed": "true boxes that no correction of class or place would find",
 }
+COLOURS = {"A": A_COLOUR, "B": B_COLOUR}
 TITLES = {"timeofday": "time of day"}
 
 
@@ -33,15 +35,7 @@ def page(difference: Difference, names: tuple[str, str], shown: list[Gallery] | 
         names: What A and B are.
         shown: The galleries; None if pictures are not to be shown.
     """
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        loader=FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    colours = {"A": A_COLOUR, "B": B_COLOUR}
-    return environment.get_template("page.html").render(
+    return _template("page.html").render(
         verdict=difference.verdict(),
         names=dict(zip("AB", names, strict=True)),
         truth=difference.truth.name,
@@ -55,10 +49,28 @@ def page(difference: Difference, names: tuple[str, str], shown: list[Gallery] | 
         wrong=KINDS,
         notes=difference.notes,
         galleries=shown,
+        pictures=gallery_markup(shown or [], level=2),
         has_pictures=difference.truth.root is not None,
-        side=SIDE,
-        colours=colours,
+        colours=COLOURS,
     )
+
+
+def gallery_markup(shown: Sequence[Gallery], level: int) -> str:
+    """Return galleries as HTML, with their style, for any page; `level` is that of their headings."""
+    return _template("gallery.html").render(
+        galleries=shown, side=SIDE, colours=COLOURS, level=level
+    )
+
+
+def _template(name: str) -> Template:
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        loader=FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

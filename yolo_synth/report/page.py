@@ -20,13 +20,14 @@ from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures import ribbon, tracks
 from yolo_synth.analysis.similarity.series import Values
 from yolo_synth.comparison import Comparison
+from yolo_synth.difference.page import gallery_markup
 from yolo_synth.files import write_whole
 from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.packing import TRACK_PRECISION, packed_matrices, packed_rows
 from yolo_synth.report.panel import Curves, Report
 
 LIMIT: Final = 3_000_000
-"""Bytes that a page stays under, by giving up precision where it must."""
+"""Bytes that a page stays under, pictures aside, by giving up precision where it must."""
 
 PRECISIONS: Final = (0.001, 0.002, 0.005, 0.01)
 """Steps that the matrices' values are rounded to: the first with which the page stays under `LIMIT`."""
@@ -115,7 +116,7 @@ def write_page(report: Report, path: Path) -> None:
     pairs = _pairs(report)
     for precision in PRECISIONS:
         page = _page(report, precision).encode()
-        if len(page) < LIMIT:
+        if len(page) - _of_pictures(report) < LIMIT:
             break
     else:
         raise ValueError(
@@ -127,6 +128,12 @@ def write_page(report: Report, path: Path) -> None:
 
 def _pairs(report: Report) -> list[Comparison]:
     return [pair for section in report.sections for pair in section.pairs]
+
+
+def _of_pictures(report: Report) -> int:
+    """Return how many letters the pictures take, which have a limit of their own."""
+    galleries = (g for s in report.sections for one in s.galleries for g in one.galleries)
+    return sum(len(tile.picture) for gallery in galleries for tile in gallery.tiles)
 
 
 def _check(report: Report) -> None:
@@ -155,6 +162,8 @@ def _page(report: Report, precision: float) -> str:
         report=report,
         leading=LEADING,
         curves=[section for section in report.sections if section.curves],
+        pictured=[section for section in report.sections if section.galleries],
+        gallery_markup=gallery_markup,
         tables=[html_table(table) for table in report.tables],
         css=_text("page.css"),
         js="\n".join(_text(f"{name}.js") for name in SCRIPTS),

@@ -11,6 +11,7 @@ import pandas as pd
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import Comparison
+from yolo_synth.difference.gallery import Gallery
 from yolo_synth.report.figures import Drawing
 from yolo_synth.report.study import Study
 
@@ -52,6 +53,20 @@ class Curves(NamedTuple):
     distance: bool = False
 
 
+class Pictures(NamedTuple):
+    """Galleries of what two networks find.
+
+    Attributes:
+        title: On what.
+        text: Which networks, and what they find.
+        galleries: The pictures.
+    """
+
+    title: str
+    text: str
+    galleries: Sequence[Gallery]
+
+
 class Section(NamedTuple):
     """What a panel has on the page besides tables and sentences.
 
@@ -63,6 +78,7 @@ class Section(NamedTuple):
         pairs: Pairs of networks, shown as tracks and as maps.
         svg: A picture for readers whose browser runs no script.
         pictures: SVG pictures, drawn beforehand.
+        galleries: What networks find, as small photographs.
     """
 
     key: str
@@ -72,6 +88,7 @@ class Section(NamedTuple):
     pairs: Sequence[Comparison] = ()
     svg: str = ""
     pictures: Sequence[str] = ()
+    galleries: Sequence[Pictures] = ()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from yolo_synth.report.panels import (
     gap,
     opinion,
     outputs,
+    pictures,
     scorecard,
     scores,
     similarity,
@@ -41,6 +42,7 @@ PANELS: Final[tuple[Panel[Any], ...]] = (
     scores.PANEL,
     diagnosis.PANEL,
     outputs.PANEL,
+    pictures.PANEL,
     similarity.PANEL,
     verdicts.PANEL,
     opinion.PANEL,
@@ -62,6 +64,7 @@ def report(
     measures: str = ",".join(OPINIONS),
     margin: float = MARGIN,
     objects: bool = False,
+    no_pictures: bool = False,
     *,
     trust: bool = False,
 ) -> None:
@@ -86,6 +89,7 @@ def report(
             still be called as alike as those; to be chosen before looking.
         objects: Whether to look at true boxes and boxes of the background too, of the first two networks
             that are compared; the verb objects keeps the boxes' features.
+        no_pictures: Whether to leave pictures out of the page, for data that may not be shared.
         trust: Whether classes from elsewhere that run folders and files name are imported and run.
     """
     check_margin(margin, "--margin")
@@ -97,6 +101,7 @@ def report(
     with claimed(folder, "writes a report"):
         matrices = folder / "matrices"
         study = Study(runs, matrices, images, sizes, data, trust, chosen(measures), margin, objects)
+        study.has_pictures = not no_pictures
         result = write_panels(study, folder, draw_all=figures == "all")
         write_page(result, folder / "report.html")
     for note in result.notes:

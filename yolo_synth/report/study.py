@@ -55,7 +55,10 @@ class Study:
         margin: By which fraction two models may be less or more alike than two seeds and count as
             alike as those.
         objects: Whether boxes are looked at too.
+        has_pictures: Whether pictures are shown, for which networks run once more.
     """
+
+    has_pictures = False
 
     def __init__(
         self,
