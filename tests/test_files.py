@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -130,3 +131,16 @@ def test_digests_tell_texts_apart_and_where_they_end():
     assert digest("a", "b") == digest(b"a", "b")
     assert len({digest(), digest(""), digest("ab"), digest("a", "b"), digest("b", "a")}) == 5
     assert len(digest("a")) == 64
+
+
+def test_arrays_that_a_damaged_table_of_contents_passes_over_are_missed(tmp_path):
+    kept = files.Kept(tmp_path / "kept.npz", "key", 1)
+    kept.write({"a": np.arange(12.0), "b": np.array(["x"])})
+    whole = kept.path.read_bytes()
+    assert set(kept.read()) == {"a", "b"}
+    for place in range(len(whole) - 22, len(whole)):  # the record at the end
+        for changed in (b"{", b"\x00", bytes([whole[place] ^ 1])):
+            kept.path.write_bytes(whole[:place] + changed + whole[place + 1 :])
+            assert set(kept.read() or ("a", "b")) == {"a", "b"}
+    kept.path.write_bytes(whole[:686] + b"{}" + whole[688:])
+    assert kept.read() is None

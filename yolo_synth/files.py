@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import logging
 import os
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 DRAFT: Final = ".draft"
 """How the name of a file that is being written ends."""
+
+_ZIPPED: Final = b"PK\x03\x04"
+"""How each file in a zip file begins."""
 
 _HOUR: Final = 3600
 
@@ -268,5 +272,9 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix == ".json":
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return values
-    with path.open("rb") as file, np.load(file) as arrays:
+    content = path.read_bytes()
+    with np.load(io.BytesIO(content)) as arrays:
+        # A damaged table of contents may pass over some arrays without a word
+        if content.count(_ZIPPED) != len(arrays.files):
+            raise ValueError("it holds arrays that its table of contents does not name")
         return dict(arrays)
