@@ -228,7 +228,7 @@ def test_the_panel_and_the_files_tell_what_was_found(case, tmp_path):
     assert [(run.model, run.seed) for run in runs] == which
     tables = {table.key: table.frame for table in panel.tables(runs)}
     assert tables["diagnosis"].loc[("Real", "M1", 1), "F1"] == seen.values["f1"]
-    assert tables["confusion"].to_numpy()[:4].tolist() == seen.confusion
+    assert tables["diagnosis_confusion"].to_numpy()[:4].tolist() == seen.confusion
     [sentence] = panel.sentences(runs)
     values = seen.values
     said = f"M1/0 {values['confidence']:.2f} [{values['confidence_low']:.2f}, "

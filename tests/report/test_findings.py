@@ -281,6 +281,7 @@ def test_freezing_is_held_against_other_images_too():
     text = said(findings(frame, []), "Freezing")
     assert "2 and 2 seeds cannot tell, over images" in text
     assert "the images cannot tell" in text
+    assert "both together cannot tell" in text
 
 
 def test_similarity_of_frozen_and_free_is_held_against_seeds_too():
@@ -332,7 +333,10 @@ def test_numbers_have_a_true_minus_and_no_negative_zero(value, text):
 
 def test_seeds_are_counted_by_model():
     text = said(findings(scores(U0=0.5, U1=0.7, F0=0.4)), "mAP@0.5 on the test images")
-    assert "mean of each model's seeds: U-Synthetic (seeds: 2) 0.600 on Synthetic" in text
+    assert (
+        "mean of each model's seeds: U-Synthetic (seeds: 2) 0.600 (seeds 0.500 to 0.700) on Synthetic"
+        in text
+    )
     assert "F-Synthetic (seeds: 1) 0.400" in text
     assert "mean of 2 seeds:" in said(findings(scores(U0=0.5, U1=0.7)), "mAP@0.5 on the test")
 

@@ -21,7 +21,9 @@ def figures(tables: Path) -> dict[str, list[float | None]]:
     """Return a few of the numbers of each table of similarities and outputs, row by row."""
     found = {}
     for path in sorted(tables.glob("*.csv")):
-        if path.stem.startswith(("table_2", "scorecard", "similarity_layers", "verdicts")):
+        if path.stem.startswith(
+            ("table_2", "diagnosis", "scorecard", "similarity_layers", "verdicts")
+        ):
             continue
         table = pd.read_csv(path)
         if "layer" in table:

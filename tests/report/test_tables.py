@@ -12,6 +12,7 @@ from report.made import comparison, label
 from scipy.stats import t as student
 from scipy.stats import ttest_ind
 
+from yolo_synth.analysis.similarity.seeds import difference_over_both
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import Comparison
 from yolo_synth.report import paper
@@ -240,5 +241,50 @@ def test_differences_of_map_have_intervals_over_seeds_and_over_the_same_images()
     low, high = ttest_ind([0.66], [0.70, 0.72]).confidence_interval(0.95)
     assert (row["over seeds, low"], row["over seeds, high"]) == pytest.approx((low, high))
     assert np.isnan(table.frame.loc[("Real", "F-Real", "U-Synthetic")]["over seeds, low"])
+    variances = [((high - low) / 2 / student.ppf(0.975, 1)) ** 2, error**2]
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / 1 + variances[1] ** 2 / 19)
+    reach = student.ppf(0.975, freedom) * sum(variances) ** 0.5
+    assert row["over both, low"] == pytest.approx(-0.05 - reach)
+    assert row["over both, high"] == pytest.approx(-0.05 + reach)
+    assert np.isnan(table.frame.loc[("Real", "F-Real", "U-Synthetic")]["over both, low"])
     frame["without"] = [[]] * 4
     assert np.isnan(scores.image_interval(frame[:2], frame[2:3])).all()
+    assert np.isnan(scores.both_interval(frame[:2], frame[2:3])[1:]).all()
+
+
+def test_table_2_and_its_sentence_tell_images_and_seeds_apart():
+    rng = np.random.default_rng(0)
+    rows = [("U-Real", 0, "Real", 0.4), ("U-Real", 1, "Real", 0.5), ("F-Real", 0, "Real", 0.3)]
+    frame = frame_of(*rows)
+    frame["without"] = [value + rng.normal(0, 0.01, 20) for *_, value in rows]
+    real = next(iter(scores.tables(frame))).frame["Real"]
+    left = (frame["without"][0] + frame["without"][1]) / 2
+    reach = student.ppf(0.975, 19) * (19 / 20 * ((left - left.mean()) ** 2).sum()) ** 0.5
+    low, high = (real.loc["U-Real", f"over images, {end}"] for end in ("low", "high"))
+    assert (low, high) == pytest.approx((0.45 - reach, 0.45 + reach))
+    assert real.loc["U-Real", "spread"] == pytest.approx(0.1)
+    [sentence] = scores.sentences(frame)
+    told = f"U-Real (seeds: 2) 0.450 (95 % interval over images {low:.3f} to {high:.3f}; seeds 0.400 to"
+    assert told in sentence
+    assert "the third lies outside the other two in two of three cases" in sentence
+    [single] = scores.sentences(frame[2:])
+    assert "seeds" not in single
+    assert "third" not in single
+
+
+def test_the_interval_over_seeds_and_images_holds_the_true_difference_in_19_of_20_draws():
+    rng = np.random.default_rng(5)
+    for seeds, spread in ((2, 0.02), (5, 0.02), (3, 0.003)):
+        held = 0
+        for _ in range(600):
+            hard = rng.normal(0, 0.2, 40)  # images that are hard for all, and for one model
+            models = []
+            for true in (0.6, 0.7):
+                own = hard + rng.normal(0, 0.06, 40)
+                models.append(true + own + rng.normal(0, spread, (seeds, 1)))
+            means = [model.mean(1) for model in models]
+            total = models[1].mean(0) - models[0].mean(0)
+            without = (total.sum() - total) / 39
+            _, low, high = difference_over_both(*means, without)
+            held += low <= 0.1 <= high
+        assert 0.93 <= held / 600 <= 0.985, (seeds, spread, held)

@@ -79,9 +79,12 @@ def part_means(rows: Iterable[LayerSeries], pair: Comparison, part: str) -> str:
 
 
 def change(
-    free: pd.Series, frozen: pd.Series, images: tuple[float, float] = (np.nan, np.nan)
+    free: pd.Series,
+    frozen: pd.Series,
+    images: tuple[float, float] = (np.nan, np.nan),
+    both: tuple[float, float] = (np.nan, np.nan),
 ) -> str:
-    """Write two means over seeds and their difference, with its intervals over seeds and over images."""
+    """Write two means over seeds and their difference, with its intervals over seeds, images and both."""
     difference, low, high = difference_of_means(free.tolist(), frozen.tolist())
     sign = "+" if difference > 0 else ""
     text = f"{number(free.mean(), 3)} to {number(frozen.mean(), 3)} ({sign}{number(difference, 3)}"
@@ -92,4 +95,8 @@ def change(
         low, high = images
         untold = "; the images cannot tell" if low <= 0 <= high else ""
         text += f", over images {number(low, 3)} to {number(high, 3)}{untold}"
+    if min(len(free), len(frozen)) >= 2 and np.isfinite(both).all():
+        low, high = both
+        untold = "; both together cannot tell" if low <= 0 <= high else ""
+        text += f", over both together {number(low, 3)} to {number(high, 3)}{untold}"
     return f"{text})"

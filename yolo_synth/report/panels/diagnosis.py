@@ -79,7 +79,8 @@ def tables(runs: list[Diagnosed]) -> Iterator[Table]:
         ),
     ):
         parts = dict(zip(keys, (frame[key] for frame in frames), strict=True))
-        yield Table(key, title, caption, pd.concat(parts, names=names), is_data=key != "recall")
+        frame = pd.concat(parts, names=names)
+        yield Table(f"diagnosis_{key}", title, caption, frame, is_data=key != "recall")
 
 
 def sentences(runs: list[Diagnosed]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from yolo_synth.probe import Grams, Label, Subject
 from yolo_synth.report import paper
 from yolo_synth.report.pairs import at_papers_size, is_of_one_seed
 from yolo_synth.report.panel import Panel, Table
-from yolo_synth.report.panels.scores import image_interval, of_model
+from yolo_synth.report.panels.scores import both_interval, image_interval, of_model
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import by_layer
 from yolo_synth.report.words import ONE_SEED, change
@@ -210,7 +210,9 @@ def _scores(result: Freezing) -> Iterator[str]:
 
 def _change(scores: pd.DataFrame, one: str, other: str, domain: str) -> str:
     free, frozen = (of_model(scores, model, domain) for model in (one, other))
-    return change(free["map50"], frozen["map50"], image_interval(free, frozen))
+    _, *both = both_interval(free, frozen)
+    images = image_interval(free, frozen)
+    return change(free["map50"], frozen["map50"], images, (both[0], both[1]))
 
 
 def _which(one: str, other: str, free: Sequence[str], frozen: Sequence[str]) -> str:
