@@ -90,7 +90,7 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
     ),
     "detect": Verb(
         "commands.detect:detect",
-        "find objects in pictures, a folder, a video or a data file, with any detector",
+        "find objects in a picture, a folder of pictures, a video or a data file's test images",
     ),
     "diff": Verb(
         "commands.diff:diff",
@@ -106,7 +106,7 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
     ),
     "objects": Verb(
         "commands.objects:objects",
-        "say how alike networks see true boxes and the background, and how far apart two domains'",
+        "say how alike networks see objects, and how far apart each puts those of two domains",
         several="networks",
     ),
     "export": Verb(

@@ -269,8 +269,8 @@ class DetectionData(LightningDataModule):
         changed = augmented and (self.augment or self.mosaic)
         how = Augmentation(self.augment, self.mosaic) if changed else None
         cache = None if self.cache is None else ImageCache(self.cache)
-        size = size or self.image_size
-        return ImageDataset(self.root, self.table, names, size, self.resize, how, cache)
+        side = self.image_size if size is None else size
+        return ImageDataset(self.root, self.table, names, side, self.resize, how, cache)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return the training images, shuffled anew in every epoch."""
