@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from yolo_synth.commands.networks import as_reference, data_for, thresholds
+from yolo_synth.commands.networks import data_for
+from yolo_synth.detecting import as_reference, thresholds
 from yolo_synth.reasons.checks import in_order
 from yolo_synth.reasons.looking import mistakes
 from yolo_synth.reasons.pictures import Patient, Pictures, found_in, take_pictures

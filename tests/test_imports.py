@@ -81,7 +81,16 @@ MAY_KNOW = {
         *("torch", "pandas", "tqdm"),
     },
     "reasons": {
-        *("boxes", "adapting", "average_precision", "data", "devices", "difference", "matching"),
+        *(
+            "boxes",
+            "adapting",
+            "advice",
+            "average_precision",
+            "data",
+            "devices",
+            "difference",
+            "matching",
+        ),
         *("networks", "scoring", "torch", "pandas", "scipy"),
     },
     "survey": {

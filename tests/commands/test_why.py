@@ -38,7 +38,10 @@ def detect(images, confidence, iou):
 def runs(tiny_root, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("why")
     for model in ("U-Real", "U-Synthetic"):
-        write_run(folder, model, 0, tiny_root)
+        config = write_run(folder, model, 0, tiny_root) / "config.yaml"
+        said = yaml.safe_load(config.read_text())
+        said["model"]["confidence"] = 0.2  # random weights find thousands of boxes below
+        config.write_text(yaml.safe_dump(said))
     return folder
 
 
@@ -94,6 +97,18 @@ def test_the_kept_checkpoint_is_the_network_with_the_statistics_of_unlabelled_re
     np.testing.assert_allclose(
         table["real"] - table["difference real"], gap["mAP@0.5"][0], atol=1e-9
     )
+
+
+def test_with_an_oracle_of_the_same_start_blocks_are_exchanged_and_drawn_under_the_ribbon(answer):
+    page = (answer / "why.html").read_text()
+    assert "this block of U-Real/0" in page
+    assert "the same given the common start" in page
+    assert page.count("<svg") == 4  # ribbon, the gap inside each network, the way of weights
+    path = pd.read_csv(answer / "path.csv")
+    assert path["share of the oracle"].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    blocks = pd.read_csv(answer / "blocks.csv")
+    alone = blocks[blocks["of the other"] == "one block"]
+    assert len(alone) == 2 * (len(blocks) - len(alone)) / 2 + 4
 
 
 def test_a_network_without_batch_norms_is_said_to_have_none(data, tmp_path, capsys):

@@ -12,49 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from yolo_synth.boxes import place
-from yolo_synth.data.bdd100k import BDD100K
-from yolo_synth.data.gtav import GTAV
-from yolo_synth.labels import CLASSES
 from yolo_synth.reasons.checks import Check, apart, half_floor, in_order
 from yolo_synth.reasons.looking import mistakes
 from yolo_synth.reasons.pictures import Pictures
 
 SIDE = 96
 DRAWS = 10
-
-
-def pictures(module, domain) -> Pictures:
-    module.prepare_data()
-    samples = [
-        module.dataset(split)[i]
-        for split in ("train", "valid", "test")
-        for i in range(len(module.names(split)))
-    ]
-    sizes = np.array([[256, 144]] * len(samples))
-    return Pictures(
-        domain,
-        torch.stack([image for image, _ in samples]),
-        [target for _, target in samples],
-        CLASSES,
-        CLASSES,
-        [str(number) for number in range(len(samples))],
-        sizes,
-        [place(256, 144, SIDE)] * len(samples),
-        [""] * len(samples),
-        torch.zeros(0, 3, 1, 1),
-    )
-
-
-@pytest.fixture(scope="module")
-def sets(tiny_root) -> dict[str, Pictures]:
-    real = BDD100K(
-        tiny_root / "bdd100k", splits=tiny_root / "splits/bdd100k", image_size=SIDE, augment=False
-    )
-    game = GTAV(
-        tiny_root / "gtav", splits=tiny_root / "splits/gtav", image_size=SIDE, augment=False
-    )
-    return {"Real": pictures(real, "Real"), "Synthetic": pictures(game, "Synthetic")}
 
 
 def found(some: Pictures, generator: np.random.Generator):

@@ -13,6 +13,7 @@ from yolo_synth.boxes import Detection
 from yolo_synth.claims import claimed
 from yolo_synth.commands.classes import silent
 from yolo_synth.commands.networks import data_for, read_network
+from yolo_synth.comparison import are_alike, compare
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, read_data
 from yolo_synth.detecting import as_reference, thresholds
@@ -20,8 +21,10 @@ from yolo_synth.detector import read_checkpoint
 from yolo_synth.escaping import say
 from yolo_synth.files import write_whole
 from yolo_synth.networks.references import Reference
+from yolo_synth.probe import Grams, Subject, joined, start_of, take_probe
 from yolo_synth.reasons.answer import Answer, Gap
 from yolo_synth.reasons.looking import look
+from yolo_synth.reasons.misses import misses
 from yolo_synth.reasons.pictures import (
     FEWEST,
     Patient,
@@ -31,11 +34,19 @@ from yolo_synth.reasons.pictures import (
     take_pictures,
 )
 from yolo_synth.reasons.recalibration import TRIALS, Recalibration, recalibrate
+from yolo_synth.reasons.swaps import blocks_of, exchange, number_of_trials
 from yolo_synth.report.reasons import PAGE, write_answer
+from yolo_synth.report.two import Two
 from yolo_synth.runs import BEST, Run, domain_name
 
 IMAGES: Final = 200
 """Labelled images of each domain, where nothing is said."""
+
+LAYER_IMAGES: Final = 60
+"""Images of each domain on which network and oracle are compared layer by layer."""
+
+RUN_SIDE: Final = 32
+"""And their side in pixels."""
 
 FOLDER: Final = "why"
 """Where a run's answer lies in its folder."""
@@ -59,9 +70,10 @@ def why(
 
     A card in the terminal and a page, why.html: how large the gap is, with intervals over images; whether
     labels or pixels are wrong (boxes beside their objects, another order of classes or channels, borders,
-    another scale), before anything is explained; and what batch-norm statistics of real images without
-    labels gain. It takes few images, so that it takes
-    few minutes: more by --images.
+    another scale), before anything is explained; what batch-norm statistics of real images without labels
+    gain; and, with an oracle that a run started from the same weights, in which layers the difference sits:
+    its blocks exchanged, one alone and one after the other, and the way of weights between both. It takes
+    few images, so that it takes few minutes: more by --images, and 40 of each domain for the blocks.
 
     Args:
         network: The network: a run folder, or any other as evaluate takes it.
@@ -94,11 +106,11 @@ def why(
             ]
             examined.append(_examined(one, modules, images, pictures, names))
     with claimed(folder, "writes an answer"):
-        answer = _answer(examined)
-        write_answer(answer, folder)
+        answer, layers = _answer(read, examined, modules)
+        write_answer(answer, folder, layers)
         if save is not None:
             _save(read[0], answer.recalibration, Path(save))
-    say(*answer.sentences(), f"see {folder / PAGE}")
+    say(*answer.sentences(), *answer.notes, f"see {folder / PAGE}")
 
 
 def _data(read: list[Run | Reference], real: str, synthetic: str) -> dict[str, Config]:
@@ -163,23 +175,84 @@ def _examined(
     return Examined(Patient(reference, *thresholds(read)), *sets)
 
 
-def _answer(examined: list[Examined]) -> Answer:
+def _answer(
+    read: list[Run | Reference], examined: list[Examined], modules: list[tuple[str, DetectionData]]
+) -> tuple[Answer, Two | None]:
     """Look for all reasons, one after the other."""
-    first = examined[0]
-    patient, real, synthetic = first
-    with tqdm(total=TRIALS + 1, desc="why", unit="trial", leave=False) as bar:
+    patient, real, synthetic = examined[0]
+    pair, why_not = _pair(read)
+    blocks = blocks_of(pair[0].network, real) if pair else []
+    trials = 1 + TRIALS + (number_of_trials(len(blocks)) + 1 if pair else 0)
+    with tqdm(total=trials, desc="why", unit="trial", leave=False) as bar:
         found = [one.found() for one in examined]
         scores = [tuple(score_of(boxes, some) for some, boxes in each) for each in found]
         gap = Gap((real.domain, synthetic.domain), *((each[0], each[1]) for each in scores))
-        own = gap.own
         best = [max(range(len(found)), key=lambda n: scores[n][side].value) for side in (0, 1)]
         (seen, real_boxes), (drawn, synthetic_boxes) = found[best[0]][0], found[best[1]][1]
         checks = look(seen, drawn, (real_boxes, synthetic_boxes))
         bar.update()
-        recalibration = recalibrate(patient, real, synthetic, own, bar.update)
+        recalibration = recalibrate(patient, real, synthetic, gap.own, bar.update)
+        place = layers = None
+        if pair:
+            oracle = examined[1].patient.reference.network
+            place = exchange(patient, oracle, (real, synthetic), blocks, bar.update)
+            layers = _layers(pair, modules)
+            bar.update()
+    others = found[1][0][1] if len(found) > 1 and _same(examined) else None
+    missed = misses(real, found[0][0][1], others)
     called = tuple(one.patient.reference.name for one in examined)
     images = len(real), len(synthetic)
-    return Answer(called, images, gap, recalibration, checks)
+    notes = [why_not] if why_not else []
+    return Answer(called, images, gap, recalibration, checks, place, missed, notes), layers
+
+
+def _same(examined: list[Examined]) -> bool:
+    """Tell whether network and oracle see pictures of one size and know the same classes."""
+    first, second = (one.real for one in examined)
+    return first.classes == second.classes and first.images.shape == second.images.shape
+
+
+def _pair(read: list[Run | Reference]) -> tuple[tuple[Subject, Subject] | None, str]:
+    """Return network and oracle if blocks of one fit into the other, or why they do not."""
+    if len(read) == 1:
+        return None, ""
+    first, second = read
+    if not isinstance(first, Run) or not isinstance(second, Run):
+        return (
+            None,
+            "Blocks were not exchanged: whether both come from one start is known of runs alone.",
+        )
+    pair = Subject(first), Subject(second)
+    if not are_alike(*pair) or first.image_size != second.image_size:
+        return (
+            None,
+            "Blocks were not exchanged: network and oracle are not of one architecture and size.",
+        )
+    starts = [start_of(run) for run in (first, second)]
+    if None in starts or starts[0].weights != starts[1].weights:  # type: ignore[union-attr]
+        return (
+            None,
+            "Blocks were not exchanged: network and oracle did not start from the same weights.",
+        )
+    return pair, ""
+
+
+def _layers(pair: tuple[Subject, Subject], modules: list[tuple[str, DetectionData]]) -> Two:
+    """Compare both networks layer by layer on real images, and the domains inside each."""
+    with silent():
+        probes = [
+            take_probe(
+                module, domain, min(LAYER_IMAGES, len(module.names("test"))), RUN_SIDE, "test"
+            )
+            for domain, module in modules
+        ]
+    whole = Grams(joined(probes))
+    starts = start_of(pair[0].run), start_of(pair[1].run)
+    both = None if starts[0] is None or starts[1] is None else (starts[0], starts[1])
+    for subject in (*pair, *(both or ())):
+        whole(subject)
+    part = whole.part(probes[0], slice(0, len(probes[0].images)))
+    return Two(pair, [compare(*pair, part, both)], probes, whole)
 
 
 def _save(read: Run | Reference, found: Recalibration, path: Path) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from yolo_synth.reasons.checks import Check, in_order
+from yolo_synth.reasons.misses import Part
 from yolo_synth.reasons.pictures import Estimate, Score
 from yolo_synth.reasons.recalibration import Recalibration
+from yolo_synth.reasons.swaps import Place
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,52 @@ def recalibration_sentence(found: Recalibration, gap: Gap) -> str:
     return f"{text}: {100 * share:.0f} % of the gap." if 0 < share < 2 else f"{text}."
 
 
+def miss_sentence(parts: Sequence[Part], domain: str) -> str:
+    """Say what is missed, and which boxes more often than others as far as the intervals tell."""
+    everything, *others = parts
+    text = (
+        f"Of {everything.boxes} true boxes in {domain} images {everything.missed} are missed "
+        f"({100 * everything.missed / everything.boxes:.0f} %)"
+    )
+    if everything.oracle is not None and everything.missed:
+        text += f", of which the oracle finds {everything.oracle}"
+    more = sorted((part for part in others if part.more.low > 0), key=lambda part: -part.more.value)
+    if not more or not everything.missed:
+        return f"{text}; no class, size or time of day is missed more often that so many images could tell."
+    said = ", ".join(
+        f"{part.name} ({100 * part.missed / everything.missed:.0f} % of them, "
+        f"{signed(part.more)} in the share missed)"
+        for part in more[:3]
+    )
+    return f"{text}; missed more often than others: {said}."
+
+
+def place_sentence(place: Place, gap: Gap) -> str:
+    """Say in which block the difference sits, no more than the intervals allow."""
+    real = gap.domains[0]
+    (best, gain), *others = place.gains()
+    text = (
+        f"Of {len(others) + 1} blocks of the oracle swapped in alone, {best.name} raise mAP@0.5 on {real} "
+        f"images most ({signed(gain)})"
+    )
+    if gain.low > 0:
+        text += ": the difference sits there more than luck of the images would have it"
+    elif gain.value <= 0:
+        text = (
+            f"No block of the oracle alone helps on {real} (the best, {best.name}, {signed(gain)})"
+        )
+        text += ": the difference sits in several together"
+    else:
+        text += ", which so few images cannot tell from none"
+    fall = place.barrier
+    text += (
+        f"; the way of weights to the oracle falls below the straight line by {signed(fall)}"
+        if fall.low > 0
+        else "; on the way of weights to the oracle there is no barrier that could be told"
+    )
+    return f"{text}. This is one pair of trainings; other seeds may part elsewhere."
+
+
 @dataclass(frozen=True)
 class Answer:
     """Why a network is bad on real pictures.
@@ -139,6 +187,9 @@ class Answer:
         gap: How large the gap is.
         recalibration: What the remedy without labels does.
         checks: What was looked at before.
+        place: Where the difference to the oracle sits, if that could be looked into.
+        missed: What is missed in the real pictures.
+        notes: What was not done, and why.
     """
 
     names: Sequence[str]
@@ -146,6 +197,9 @@ class Answer:
     gap: Gap
     recalibration: Recalibration
     checks: Sequence[Check]
+    place: Place | None = None
+    missed: Sequence[Part] = ()
+    notes: Sequence[str] = ()
 
     def sentences(self) -> list[str]:
         """Return the card."""
@@ -153,4 +207,6 @@ class Answer:
             gap_sentence(self.gap),
             check_sentence(self.checks),
             recalibration_sentence(self.recalibration, self.gap),
+            *([place_sentence(self.place, self.gap)] if self.place else []),
+            *([miss_sentence(self.missed, self.gap.domains[0])] if self.missed else []),
         ]
