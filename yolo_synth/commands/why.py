@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import torch
 from tqdm import tqdm
 
+from yolo_synth.adapting import batch_norms
 from yolo_synth.boxes import Detection
 from yolo_synth.claims import claimed
 from yolo_synth.commands.classes import silent
@@ -105,6 +106,10 @@ def why(
                 (domain, data_for(one, config, trust, size)) for domain, config in data.items()
             ]
             examined.append(_examined(one, modules, images, pictures, names))
+    if save is not None and not batch_norms(examined[0].patient.reference.network):
+        raise ValueError(
+            f"--save {save}: this network has no batch norms to recalibrate: leave it out"
+        )
     with claimed(folder, "writes an answer"):
         answer, layers = _answer(read, examined, modules)
         write_answer(answer, folder, layers)
