@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from report.run_folders import write_run
 
 import yolo_synth
 from yolo_synth.analysis.similarity.series import CONSTANT, SHARED, WORDS
@@ -72,10 +74,18 @@ def test_the_two_set_up_commands_are_make_targets():
 
 
 def test_the_python_examples_run(tmp_path, monkeypatch, capsys):
-    similarity, difference = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    similarity, detection, difference = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     exec(compile(similarity, "README.md", "exec"), {})
     assert capsys.readouterr().out.strip() == similarity.rpartition("# ")[2].strip()
     monkeypatch.chdir(tmp_path)
+    write_run(Path("runs"), "U-Real", 0, tmp_path)
+    Image.new("RGB", (128, 64)).save("street.jpg")
+    names: dict[str, object] = {}
+    exec(compile(detection.replace("0.25", "0.01"), "README.md", "exec"), names)
+    assert "x1" in capsys.readouterr().out
+    found = names["found"]
+    assert set(found["image"]) == {"street.jpg"}
+    assert found[["x2", "y2"]].max().tolist() <= [128, 64]
     boxes = [{"image_id": n, "category_id": 1, "bbox": [5, 5, 20, 20]} for n in range(12)]
     found = [{**box, "score": 0.9} for box in boxes]
     truth = {

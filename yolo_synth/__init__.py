@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from yolo_synth.data.gtav import GTAV, read_gtav
     from yolo_synth.data.mixed import Mixed
     from yolo_synth.data.yolo import YOLO, read_yolo
+    from yolo_synth.detecting import read_detector
     from yolo_synth.detector import Detector
     from yolo_synth.difference.compare import compare_detections
+    from yolo_synth.found import detect_objects
     from yolo_synth.networks.contract import Network
     from yolo_synth.networks.pretrained import PretrainedDetector
     from yolo_synth.networks.yolov3 import (
@@ -57,6 +59,7 @@ __all__ = [
     "choose_layers",
     "cka",
     "compare_detections",
+    "detect_objects",
     "detection_loss",
     "detections",
     "gram_matrices",
@@ -68,6 +71,7 @@ __all__ = [
     "pooled_gram_matrices",
     "read_bdd100k",
     "read_coco",
+    "read_detector",
     "read_gtav",
     "read_run",
     "read_yolo",
@@ -88,6 +92,7 @@ _HOME = {
     "choose_layers": "analysis.activations.blocks",
     "cka": "analysis.similarity.cka",
     "compare_detections": "difference.compare",
+    "detect_objects": "found",
     "gram_matrices": "analysis.activations.run",
     "jackknife": "analysis.similarity.jackknife",
     "layer_names": "analysis.activations.run",
@@ -97,6 +102,7 @@ _HOME = {
     "read_bdd100k": "data.bdd100k",
     "read_coco": "data.coco",
     "read_gtav": "data.gtav",
+    "read_detector": "detecting",
     "read_run": "runs",
     "read_yolo": "data.yolo",
     "similarity_curves": "analysis.figures.similarity",
