@@ -101,3 +101,14 @@ def test_the_sentence_names_the_block_that_gains_and_no_more_than_the_images_tel
     assert "no barrier" in place_sentence(place_of(gains, 0.002), GAP)
     said = place_sentence(place_of(gains, 0.002, middle=0.3), GAP)
     assert "falls below the straight line by +0.200" in said
+
+
+def test_each_layer_is_drawn_with_the_exchange_of_its_block():
+    place = place_of(dict(zip(BLOCKS, (0.01, 0.1, -0.02), strict=True)), 0.002)
+    up_to = [Swap(range(75), "first", 0, score(0.5), score(0.4))]
+    drawn = Place(107, [*place.swaps, *up_to], place.path, (40, 40))
+    alone, first = drawn.rows("alone", 0)[0], drawn.rows("first", 0)[0]
+    assert [alone[layer] for layer in (0, 39, 40, 106)] == pytest.approx([0.21, 0.21, 0.3, 0.18])
+    assert [first[layer] for layer in (0, 39, 40, 74, 75)] == pytest.approx(
+        [0.21, 0.21, 0.5, 0.5, 0.8]
+    )

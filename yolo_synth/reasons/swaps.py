@@ -148,20 +148,17 @@ class Place:
             way: As in `Swap`.
             base: As in `Swap`.
         """
+        blocks = sorted((s.layers for s in self.swaps if s.way == "alone"), key=lambda r: r.start)
+        of_layers = {
+            s.layers: s.real for s in self.swaps if s.base == base and s.way in ("alone", way)
+        }
+        if way == "first":  # all blocks of the other network are the other network
+            of_layers[range(self.layers)] = self.path[0 if base else -1].real
         found = np.full((3, self.layers), np.nan)
-        for swap in self.swaps:
-            if (swap.way, swap.base) == (way, base):
-                layers = swap.layers if way == "alone" else self._block(swap.layers.stop - 1)
-                found[:, layers] = np.array([swap.real.value, *swap.real.interval])[:, None]
-        if way == "first":
-            last = self.path[0 if base else -1].real
-            missing = np.isnan(found[0])
-            found[:, missing] = np.array([last.value, *last.interval])[:, None]
+        for block in blocks:
+            score = of_layers[block if way == "alone" else range(block.stop)]
+            found[:, block] = np.array([score.value, *score.interval])[:, None]
         return found
-
-    def _block(self, last: int) -> range:
-        alone = {s.layers.stop - 1: s.layers for s in self.swaps if s.way == "alone"}
-        return alone[last]
 
 
 def number_of_trials(blocks: int) -> int:
