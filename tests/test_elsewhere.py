@@ -18,7 +18,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from numpy.testing import assert_allclose
 
-from yolo_synth import probe, scoring
+from yolo_synth import detecting, devices, scoring
 from yolo_synth.analysis.activations import policy, run
 from yolo_synth.analysis.activations.run import gram_matrices
 from yolo_synth.cli import main
@@ -38,7 +38,7 @@ def lend(monkeypatch):
     monkeypatch.setattr(SingleDeviceStrategy, "root_device", DEVICE)
     monkeypatch.setattr(CPUAccelerator, "setup_device", lambda *_: None)
     monkeypatch.setattr(Detector, "backward", some_gradients)
-    for verb in (scoring, models, outputs, probe):
+    for verb in (devices, detecting, scoring, models, outputs):
         monkeypatch.setattr(verb, "fastest", lambda: DEVICE)
     return elsewhere
 
