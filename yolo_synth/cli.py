@@ -111,7 +111,7 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
     ),
     "export": Verb(
         "commands.export:export",
-        "write a run's best weights as safetensors, ONNX, torch.export's or Darknet's file",
+        "write a run's best weights for other programs, in the form that FILE's ending says",
     ),
     "data": {
         "tiny": Verb(

@@ -18,6 +18,7 @@ from yolo_synth.data.images import ImageError
 from yolo_synth.data.shots import Look, Shot, look_ahead
 from yolo_synth.devices import fastest
 from yolo_synth.matching import Floats, Integers
+from yolo_synth.networks.contract import Network
 from yolo_synth.networks.quick import Precision, casting, make_quick
 from yolo_synth.networks.references import Preprocessing, Reference, read_reference
 from yolo_synth.runs import CONFIG, Run, read_run
@@ -35,11 +36,11 @@ SHOWN: Final = 0.25
 """Least score of a box that people look at."""
 
 
-def as_reference(network: Run | Reference) -> Reference:
-    """Return a run's best network as any other is."""
+def as_reference(network: Run | Reference, read: Network | None = None) -> Reference:
+    """Return a run's best network as any other is; `read` is that network, where it has been read."""
     if isinstance(network, Reference):
         return network
-    model = network.network()
+    model = network.network() if read is None else read
     resize = network.config["data"]["init_args"].get("resize", "letterbox")
     preprocessing = Preprocessing(network.image_size, multiple=model.multiple, resize=resize)
     return Reference(network.name, model, preprocessing, network.classes, model.detect)
@@ -199,6 +200,7 @@ def detector_of(
     size: int | None = None,
     precision: Precision = "float32",
     batch: int = 8,
+    read: Network | None = None,
 ) -> Detector:
     """Return a network as a detector.
 
@@ -208,12 +210,13 @@ def detector_of(
         size: Side of its input in pixels; None takes what it was made for.
         precision: What its convolutions are computed in.
         batch: Pictures at a time.
+        read: A run's network, where it has been read; its norms may be folded.
 
     Raises:
         ValueError: If an option is none, or the network takes no such side.
     """
     least, iou = thresholds(network)
-    reference = as_reference(network)
+    reference = as_reference(network, read)
     wants = reference.preprocessing
     for name, value in (("size", size), ("batch_size", batch)):
         if value is not None and value < 1:

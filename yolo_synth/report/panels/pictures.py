@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ def compute(study: Study) -> list[Seen]:
     pair = chosen_pair(study.subjects)
     if pair is None or not study.has_pictures:
         return []
-    detectors = [detector_of(subject.run) for subject in pair]
+    detectors = [detector_of(subject.run, read=deepcopy(subject.network)) for subject in pair]
     found = []
     for domain in study.domains.values():
         truth = _truth(domain)
