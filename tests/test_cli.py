@@ -292,7 +292,7 @@ def test_the_summary_of_modules_tells_no_operations_that_nobody_counted(
     [
         ("fit experiments/u_real.yaml", "is named by --config FILE"),
         ("test runs/U-Real/0", "evaluate NETWORK --data FILE"),
-        ("predict torchvision:fcos_resnet50_fpn pictures", "--data FILE --out FOLDER"),
+        ("predict torchvision:fcos_resnet50_fpn pictures", "yolo-synth detect NETWORK PICTURES"),
         ("report a.pt b.pt", "compare A B --data DATA"),
         ("report torchvision:fcos_resnet50_fpn", "compare A B --data DATA"),
     ],

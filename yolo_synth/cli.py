@@ -36,8 +36,8 @@ INSTEAD: Final = {
         "a run is named by --config RUN/config.yaml; networks of any kind are measured by "
         "yolo-synth evaluate NETWORK --data FILE",
     ),
-    "predict": "a run is named by --config RUN/config.yaml; what networks of any kind find is written "
-    "by yolo-synth evaluate NETWORK --data FILE --out FOLDER",
+    "predict": "a run is named by --config RUN/config.yaml; what networks of any kind find is drawn and "
+    "written by yolo-synth detect NETWORK PICTURES",
     "report": "it is of one folder of run folders; two networks of any kind are compared by "
     "yolo-synth compare A B --data DATA",
 }
