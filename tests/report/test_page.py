@@ -13,10 +13,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from report.made import STRUCTURE, comparison, label
 
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.report import page
+from yolo_synth.report.figures import inline_svg, svg_of
 from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.page import write_page
 from yolo_synth.report.panel import Report, Table
@@ -539,3 +541,25 @@ def test_a_saved_picture_is_twice_as_fine_as_the_page_and_shows_all_maps(opened,
     rows = np.split(bright, np.flatnonzero(np.diff(bright) > small) + 1)
     assert len(rows) >= 4  # of each pair's maps
     assert picture.shape[1] > 2 * small
+
+
+def test_a_figure_in_a_page_is_the_figure_to_hundredths_of_a_point():
+    figure = Figure(figsize=(4, 3))
+    axes = figure.subplots()
+    axes.plot(np.linspace(0, 1, 99), np.sin(np.linspace(0, 9, 99)) / 3, label="a name")
+    axes.fill_between([0, 1], [0.1, 0.2], [0.3, 0.71])
+    axes.legend()
+    whole, inline = svg_of(figure), inline_svg(figure)
+    assert len(inline) < 0.8 * len(whole)
+
+    def paths(svg):
+        shapes = re.findall(r' d="([^"]*)"', svg)
+        return [re.findall("[A-Za-z]", shape) for shape in shapes], [
+            float(number) for shape in shapes for number in re.findall(r"-?\d+(?:\.\d+)?", shape)
+        ]
+
+    (commands, numbers), (same, rounded) = paths(whole), paths(inline)
+    assert same == commands
+    np.testing.assert_allclose(rounded, numbers, atol=0.00501)
+    root = ElementTree.fromstring(inline.replace("xlink:", ""))
+    assert "a name" in "".join(root.itertext())

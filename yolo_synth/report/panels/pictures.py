@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 FORMAT: Final = 1
 """Of kept detections."""
 
-BUDGET: Final = 1_500_000
+BUDGET: Final = 1_800_000
 """Letters that the pictures of all domains may take."""
 
 COLUMNS: Final = ("image_id", "category_id", "bbox", "score")
