@@ -340,9 +340,9 @@ def test_the_page_opens_without_a_complaint_or_a_request(browser, file):
     open_page(browser, file, 1280)
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [
-        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
-    ]
+    asked = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    # what the browser's own first page still loads, on a busy machine, is none of ours
+    sent = [one["request"]["url"] for one in asked if "chrome:" not in one["documentURL"][:7]]
     assert sent == [file.as_uri()]
 
 
