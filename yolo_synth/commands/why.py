@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import torch
 from tqdm import tqdm
 
 from yolo_synth.adapting import batch_norms
@@ -18,9 +17,8 @@ from yolo_synth.comparison import are_alike, compare
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, read_data
 from yolo_synth.detecting import as_reference, thresholds
-from yolo_synth.detector import read_checkpoint
+from yolo_synth.detector import save_network
 from yolo_synth.escaping import say
-from yolo_synth.files import write_whole
 from yolo_synth.networks.references import Reference
 from yolo_synth.probe import Grams, Subject, joined, start_of, take_probe
 from yolo_synth.reasons.answer import Answer, Gap
@@ -34,11 +32,11 @@ from yolo_synth.reasons.pictures import (
     score_of,
     take_pictures,
 )
-from yolo_synth.reasons.recalibration import TRIALS, Recalibration, recalibrate
+from yolo_synth.reasons.recalibration import TRIALS, holding, recalibrate
 from yolo_synth.reasons.swaps import blocks_of, exchange, number_of_trials
 from yolo_synth.report.reasons import PAGE, write_answer
 from yolo_synth.report.two import Two
-from yolo_synth.runs import BEST, Run, domain_name
+from yolo_synth.runs import Run, domain_name
 
 IMAGES: Final = 200
 """Labelled images of each domain, where nothing is said."""
@@ -88,7 +86,7 @@ def why(
         size: Side of the input of networks that are no runs, in pixels.
         names: What the data call classes of networks, as {bicycle: cycle, motorcycle: cycle}.
         out: Folder to write to; by default why/ in the run folder, or ./why.
-        save: File to keep the recalibrated network in, a checkpoint as best.ckpt.
+        save: File to keep the recalibrated network in, a checkpoint, which model.weights takes.
         trust: Whether what runs as a program on loading, and classes from elsewhere that run folders and
             data files name, may run.
     """
@@ -114,7 +112,14 @@ def why(
         answer, layers = _answer(read, examined, modules)
         write_answer(answer, folder, layers)
         if save is not None:
-            _save(read[0], answer.recalibration, Path(save))
+            if not answer.recalibration.trials:
+                raise ValueError(
+                    f"--save {save}: there are no further real images to recalibrate with"
+                )
+            kept = examined[0].patient.reference.network
+            with holding(kept, answer.recalibration.statistics):
+                save_network(kept, Path(save))
+            say(f"{save}: the recalibrated network")
     say(*answer.sentences(), *answer.notes, f"see {folder / PAGE}")
 
 
@@ -258,18 +263,3 @@ def _layers(pair: tuple[Subject, Subject], modules: list[tuple[str, DetectionDat
         whole(subject)
     part = whole.part(probes[0], slice(0, len(probes[0].images)))
     return Two(pair, [compare(*pair, part, both)], probes, whole)
-
-
-def _save(read: Run | Reference, found: Recalibration, path: Path) -> None:
-    """Keep the recalibrated network: of a run as its best.ckpt, of another as a state dict."""
-    if not found.trials:
-        raise ValueError(f"--save {path}: there is nothing to keep: no batch norm was recalibrated")
-    if isinstance(read, Run):
-        content = read_checkpoint(read.folder / BEST)
-        state = content["state_dict"]
-        state |= {f"network.{name}": value.cpu() for name, value in found.statistics.items()}
-    else:
-        state = {name: value.cpu() for name, value in read.network.state_dict().items()}
-        content = {"state_dict": state | {n: v.cpu() for n, v in found.statistics.items()}}
-    write_whole(path, lambda file: torch.save(content, file))
-    say(f"{path}: the recalibrated network")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jinja2 import Environment
 from matplotlib.figure import Figure
 
 from yolo_synth.analysis.figures.similarity import ribbon_figure
@@ -24,13 +23,12 @@ from yolo_synth.reasons.swaps import Way
 from yolo_synth.report.figures import inline_svg
 from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.panel import Table
+from yolo_synth.report.still import still_page
 from yolo_synth.report.two import Picture, Two, gap_pictures
 
 PAGE: Final = "why.html"
 SAID: Final = "why.json"
 """The card for other programs, and for the report."""
-
-_WEB: Final = Path(__file__).with_name("web")
 
 
 def write_answer(answer: Answer, folder: Path, layers: Two | None = None) -> None:
@@ -44,12 +42,9 @@ def write_answer(answer: Answer, folder: Path, layers: Two | None = None) -> Non
     tables = list(_tables(answer))
     for table in tables:
         write_whole(folder / f"{table.key}.csv", csv_text(table.frame.reset_index(), index=False))
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (_WEB / "why.html").read_text(encoding="utf-8")
-    )
-    page = template.render(
+    page = still_page(
+        "why.html",
         title=f"Why {answer.names[0]} is not as good on {answer.gap.domains[0]} images",
-        css=(_WEB / "page.css").read_text(encoding="utf-8"),
         findings=answer.sentences(),
         pictures=list(_pictures(answer, layers)),
         notes=answer.notes,

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment
 
 from yolo_synth.analysis.activations.blocks import LeftOut, choose_layers
 from yolo_synth.analysis.activations.layers import is_planned
@@ -29,14 +28,13 @@ from yolo_synth.probe import Grams, Guest, Probe, Shown
 from yolo_synth.report.figures import inline_svg
 from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.panel import Table
+from yolo_synth.report.still import still_page
 from yolo_synth.report.words import number
 
 PAGE: Final = "compare.html"
 MEASURE: Final = "MMD\N{SUPERSCRIPT TWO} / variance within"
 FEWEST_OF_A_SET: Final = 2
 """Images, or groups of images, of a set between which and another a gap has a meaning."""
-
-_WEB: Final = Path(__file__).with_name("web")
 
 
 class SetGap(NamedTuple):
@@ -120,13 +118,10 @@ def write_two(two: Two, folder: Path) -> None:
     tables = [*_gap_tables(two), *_layer_tables(two)]
     for table in tables[: len(two.gaps) and 1]:
         write_whole(folder / "gap.csv", csv_text(table.frame.reset_index(), index=False))
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (_WEB / "compare.html").read_text(encoding="utf-8")
-    )
     first, second = two.networks
-    page = template.render(
+    page = still_page(
+        "compare.html",
         title=f"{first.label} and {second.label}",
-        css=(_WEB / "page.css").read_text(encoding="utf-8"),
         findings=[f"{r.label}: {summary(r)}." for r in two.results] + two.sentences(),
         networks=[_described(network) for network in two.networks],
         sets=[(r.label, list(_pictures(r))) for r in two.results],
