@@ -322,15 +322,14 @@ class Grams:
 
     def _read(self, subject: Shown) -> Tensor:
         folder = subject.kept("grams", self.probe)
-        if folder is not None:
-            if self.precision != "float32":
-                folder = folder.with_name(f"{folder.name}_{self.precision}")
-            with suppress(FileNotFoundError):
-                return load_grams(folder)[0]
-        if folder is not None:
-            with keeping(folder.parents[1]):
-                return self._compute(subject, folder)
-        return self._compute(subject, None)
+        if folder is None:
+            return self._compute(subject, None)
+        if self.precision != "float32":
+            folder = folder.with_name(f"{folder.name}_{self.precision}")
+        with suppress(FileNotFoundError):
+            return load_grams(folder)[0]
+        with keeping(folder.parents[1]):
+            return self._compute(subject, folder)
 
     def _compute(self, subject: Shown, folder: Path | None) -> Tensor:
         network, images = self.network(subject), subject.images(self.probe)
@@ -338,10 +337,6 @@ class Grams:
             return pooled_gram_matrices(network, images, layers=subject.layers)
         task = f"{subject.label.run}{' initial' * subject.label.is_initial}, {self.probe.label}"
         with tqdm(total=1.0, desc=task, leave=False, bar_format=_BAR) as bar:
-
-            def show(share: float) -> None:
-                bar.update(share - bar.n)
-
             return gram_matrices(
                 network,
                 images,
@@ -349,5 +344,5 @@ class Grams:
                 memory=self.memory,
                 precision=self.precision,
                 folder=folder,
-                progress=show,
+                progress=lambda share: bar.update(share - bar.n),
             )

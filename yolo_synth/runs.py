@@ -98,10 +98,6 @@ def test_domains(data: Config) -> dict[str, Config]:
     return domains
 
 
-def _class_name(data: Config) -> str:
-    return str(data["class_path"]).rpartition(".")[2]
-
-
 def _init_args(data: Config) -> Config:
     settings: Config = data.get("init_args") or {}
     return settings

@@ -311,8 +311,7 @@ class DetectionData(LightningDataModule):
     def probe(self, split: str, n: int, size: int, seed: int = 0) -> tuple[Tensor, list[str]]:
         """Draw images for an analysis, decoded and resized as in training, without augmentation.
 
-        The draw depends on the seed and on which images the split has; a smaller n gives the first
-        ones of a greater n.
+        Seed and images of the split decide the draw; a smaller n gives the first ones of a greater n.
 
         Args:
             split: `train`, `valid` or `test`.

@@ -39,7 +39,7 @@ def collect(
     result: Tensor,
     done: set[int],
     save: Callable[[int], None],
-    progress: Callable[[float], None],
+    progress: Callable[[float], object],
     group: dist.ProcessGroup | None,
 ) -> bool:
     """Run a network and put the Gram matrices of its layers into the result.

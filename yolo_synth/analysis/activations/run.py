@@ -50,7 +50,7 @@ def gram_matrices(
     memory: int | None = None,
     precision: Precision = "float32",
     folder: Path | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float], object] | None = None,
     group: dist.ProcessGroup | None = None,
 ) -> Tensor:
     """Compute the Gram matrix X X^T of every layer, exactly, over all features.
@@ -136,7 +136,7 @@ def _block_by_block(
     memory: int,
     precision: Precision,
     folder: Path | None,
-    progress: Callable[[float], None] | None,
+    progress: Callable[[float], object] | None,
     group: dist.ProcessGroup | None,
 ) -> Tensor:
     """Compute Gram matrices block of images with block of images; arguments as in `gram_matrices`.
@@ -170,8 +170,8 @@ def _block_by_block(
 
 
 def _part_of(
-    progress: Callable[[float], None] | None, number: int, parts: int
-) -> Callable[[float], None] | None:
+    progress: Callable[[float], object] | None, number: int, parts: int
+) -> Callable[[float], object] | None:
     return progress and (lambda share: progress((number + share) / parts))
 
 
