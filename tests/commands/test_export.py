@@ -186,6 +186,16 @@ def test_a_folder_is_read_back_without_further_libraries(run, pictures, tmp_path
         read_reference(str(tmp_path / "out/net"))
 
 
+def test_a_folder_with_other_files_is_not_written_into(run, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/config.json").write_text("{}")
+    assert main(["export", str(run), str(tmp_path / "mine")]) == 2
+    assert "mine: holds other files; name a new folder" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["config.json"]
+    for _ in range(2):  # its own again is written again
+        assert main(["export", str(run), str(tmp_path / "net")]) == 0
+
+
 def test_the_hubs_mixin_reads_and_writes_the_folder(run, pictures, tmp_path):
     pytest.importorskip("huggingface_hub", reason="extra hub is not installed")
     assert main(["export", str(run), str(tmp_path / "net")]) == 0

@@ -237,7 +237,12 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
 
 def test_a_checkpoint_runs_nothing_without_trust(tmp_path, pictures, capsys):
     (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef make(): pass\n")
-    for name in (f"{tmp_path}/own.py:make", f"{tmp_path}/x.pt", f"{tmp_path}/x.pt2"):
+    for name in ("own.py:make", "x.pt", "x.pt2"):
+        file, name = tmp_path / name.split(":")[0], str(tmp_path / name)
+        if file.suffix != ".py":
+            assert main(["compare", name, name, f"--data={pictures}/real"]) == 2
+            assert f"{file}: no such file; check the path" in capsys.readouterr().err
+            file.write_bytes(b"a pickle")
         assert main(["compare", name, name, f"--data={pictures}/real"]) == 2
         assert "give --trust" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()

@@ -9,7 +9,7 @@ from yolo_synth.claims import claimed
 from yolo_synth.escaping import say
 from yolo_synth.files import write_whole
 from yolo_synth.networks.contract import Network
-from yolo_synth.networks.folder import Description, write_folder
+from yolo_synth.networks.folder import Description, is_ours, write_folder
 from yolo_synth.networks.yolov3 import YOLOv3, save_darknet_weights
 from yolo_synth.runs import Run, read_run
 
@@ -46,6 +46,8 @@ def export(run: str, file: str, last_layer: int | None = None) -> None:
             f"or FILE{', FILE'.join(_FILES)}"
         )
     else:
+        if path.is_dir() and any(path.iterdir()) and not is_ours(path):
+            raise ValueError(f"{file}: holds other files; name a new folder")
         with claimed(path, "exports"):
             write_folder(network, _description(read, network), path)
         say(f"{path}: model.safetensors and config.json of {network.description}")

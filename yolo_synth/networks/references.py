@@ -147,6 +147,9 @@ def read_reference(text: str, *, trust: bool = False) -> Reference:
             f"{text}: not a run folder, and no other network: name a run folder, or one of {known}"
         )
     if loader.runs and not trust:
+        file = Path(text if Path(text).suffix else text.rpartition(":")[0])
+        if file.suffix in (".pt", ".pt2", ".py") and not file.exists():
+            raise FileNotFoundError(f"{file}: no such file; check the path")
         raise ValueError(
             f"{text}: {loader.runs} runs as a program when it is loaded: if you trust where it is from, "
             "give --trust"
