@@ -48,7 +48,7 @@ Content = str | bytes | Callable[[BinaryIO], object]
 Result = TypeVar("Result")
 
 
-def write_whole(path: str | Path, content: Content) -> None:
+def write_whole(path: str | Path, content: Content, *, synced: bool = True) -> None:
     """Write a file that a reader, another process and a power cut find whole or as it was before.
 
     It is written beside its place under a name of its own, synced and renamed; missing folders are
@@ -57,6 +57,8 @@ def write_whole(path: str | Path, content: Content) -> None:
     Args:
         path: The file to write or replace.
         content: Text, bytes, or a function that writes to the binary file it is given.
+        synced: Whether it outlasts a power cut. What carries its digest and can be made anew need not:
+            syncing takes milliseconds a file.
 
     Raises:
         OSError: If it cannot be written; `filename` is `path`, also where the disk is full.
@@ -70,7 +72,8 @@ def write_whole(path: str | Path, content: Content) -> None:
             draft = Path(file.name)
             _put(file, content)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
             if fcntl is not None:
                 draft.replace(path)
         if fcntl is None:  # there no file that is open can be renamed
@@ -85,7 +88,8 @@ def write_whole(path: str | Path, content: Content) -> None:
         if draft is not None:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    if synced:
+        _sync_folder(path.parent)
 
 
 def _new_draft(path: Path) -> BinaryIO:

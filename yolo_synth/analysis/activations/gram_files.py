@@ -107,7 +107,7 @@ class GramFolder:
         file = io.BytesIO()
         np.save(file, matrix.numpy())
         content = file.getvalue()
-        write_whole(_layer_file(self.folder, layer), content + _seal(content))
+        write_whole(_layer_file(self.folder, layer), content + _seal(content), synced=False)
 
     def load_into(self, grams: Tensor) -> set[int]:
         """Copy the matrices that are there into float64 [layers, n, n]; return which they are."""

@@ -123,12 +123,12 @@ class Layer:
     shape: tuple[int, ...]
     chain: Chain | None
 
-    @property
+    @cached_property
     def features(self) -> int:
         """Numbers in one image's output."""
         return prod(self.shape)
 
-    @property
+    @cached_property
     def widest(self) -> int:
         """Numbers in one image's output or one of its sources, whichever is largest."""
         return max(self.features, *map(prod, self.inputs))

@@ -178,9 +178,10 @@ def make_plan(
     for policy in policies:
         for striped, rows in _choices(layers, min(images, policy.least_group) * itemsize, policy):
             plan = Plan(layers, images, itemsize, striped, rows, sums, policy)
-            if plan.peak <= memory:
+            peak = plan.peak
+            if peak <= memory:
                 return plan
-            least = min(least, plan.peak)
+            least = min(least, peak)
     raise DoesNotFitError(
         f"{images} images of {layers[0].inputs[0]} need {least / 2**20:.0f} MiB for the layers' "
         f"outputs, more than the {memory / 2**20:.0f} MiB of memory allowed: allow more, or use "
