@@ -322,14 +322,14 @@ class Grams:
 
     def _read(self, subject: Shown) -> Tensor:
         folder = subject.kept("grams", self.probe)
-        if folder is None:
-            return self._compute(subject, None)
-        if self.precision != "float32":
-            folder = folder.with_name(f"{folder.name}_{self.precision}")
-        with suppress(FileNotFoundError):
-            return load_grams(folder)[0]
-        with keeping(folder.parents[1]):
-            return self._compute(subject, folder)
+        if folder is not None:
+            if self.precision != "float32":
+                folder = folder.with_name(f"{folder.name}_{self.precision}")
+            with suppress(FileNotFoundError):
+                return load_grams(folder)[0]
+            with keeping(folder.parents[1]):
+                return self._compute(subject, folder)
+        return self._compute(subject, None)  # of no folder, or of one that can only be read
 
     def _compute(self, subject: Shown, folder: Path | None) -> Tensor:
         network, images = self.network(subject), subject.images(self.probe)
