@@ -18,10 +18,8 @@ from helpers import equal, fit, fit_arguments, weights
 from report.run_folders import write_run
 
 from yolo_synth import files
-from yolo_synth.__main__ import run
 from yolo_synth.callbacks.record import WholeCheckpoints
 from yolo_synth.cli import main
-from yolo_synth.commands import stopping
 from yolo_synth.detector import Detector
 
 WORKERS = ("--data.num_workers=2", "--data.augment=true", "--data.mosaic=true")
@@ -252,25 +250,39 @@ def test_a_signal_while_the_program_starts_is_answered_in_a_line(tiny_root, tmp_
     assert "Traceback" not in said
 
 
-def test_a_signal_in_the_moment_that_it_is_listened_to_is_answered_as_any(monkeypatch, capsys):
+ANSWERED = """
+import signal
+from yolo_synth import cli
+from yolo_synth.__main__ import run
+from yolo_synth.commands import stopping
+
+def interrupted(_):
+    stopping.started()
+    exec("signal.raise_signal(signal.SIGINT)")
+
+if {moment!r} == "listening":
     listen = stopping.listen
+    stopping.listen = lambda **given: (listen(**given), signal.raise_signal(signal.SIGINT))
+cli._run = interrupted
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+run()
+"""
 
-    def listens_and_is_stopped():
-        listen()
-        signal.raise_signal(signal.SIGINT)
 
-    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr(stopping, "listen", listens_and_is_stopped)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
-    try:
-        with pytest.raises(SystemExit) as ended:
-            run()
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
-        stopping._received.clear()  # of this process, which goes on
-    assert ended.value.code == 130
-    assert capsys.readouterr().err.startswith("yolo-synth: stopped by SIGINT\n")
+@pytest.mark.parametrize("moment", ["listening", "in code compiled from text"])
+def test_a_signal_at_any_moment_is_answered_by_its_exit_code(moment, tmp_path):
+    """Also where Python would end by the signal itself, as it does after -m and code compiled from text."""
+    (tmp_path / "answered.py").write_text(ANSWERED.format(moment=moment))
+    done = subprocess.run(
+        [sys.executable, "-m", "answered"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[0] == "yolo-synth: stopped by SIGINT"
+    assert "Traceback" not in done.stderr
 
 
 def test_a_similarity_of_more_images_than_there_are_uses_them_all(tiny_root, tmp_path, caplog):

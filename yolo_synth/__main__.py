@@ -9,13 +9,13 @@ def run() -> None:
     """Run the command line and leave with its exit code; a signal while it starts ends it in a line."""
     from yolo_synth.commands import stopping
 
-    try:
-        stopping.listen()
-        from yolo_synth.cli import main  # slow imports, of which nobody wants a traceback
+    stopping.listen(starting=True)
+    from yolo_synth.cli import main
 
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(stopping.say())
+    code = main()
+    if stopping.received() is not None:
+        stopping.leave(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -232,6 +232,7 @@ def _instead(verb: Sequence[str], said: str) -> str:
 def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in TRAINER_VERBS:
         train: Callable[[list[str]], None] = import_module("yolo_synth.commands.fit").train
+        stopping.started()
         train(arguments)
         return 0
     options = own_parser(arguments).parse_args(arguments)
@@ -239,7 +240,9 @@ def _run(arguments: list[str]) -> int:
     meaning, values = VERBS[verb], options[verb]
     if not isinstance(meaning, Verb):
         meaning, values = meaning[values.verb], values[values.verb]
-    return meaning.load()(**values.as_dict()) or 0
+    command = meaning.load()
+    stopping.started()
+    return command(**values.as_dict()) or 0
 
 
 class _Shown(logging.Formatter):

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Final, NoReturn
 
 _received: Final[list[signal.Signals]] = []
 
 
-def listen() -> None:
-    """Have SIGTERM end the program as Ctrl-C does; what comes while it ends is ignored."""
+def listen(*, starting: bool = False) -> None:
+    """Have SIGTERM end the program as Ctrl-C does; what comes while it ends is ignored.
+
+    Args:
+        starting: Until `started`, end it at once: nothing is under way yet, and an exception would be lost
+            in some of the imports.
+    """
     _received.clear()
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as of nohup's
+            signal.signal(number, _leave if starting else _stop)
+
+
+def started() -> None:
+    """From now on end what is under way in order, where it was listened."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is _leave:
             signal.signal(number, _stop)
+
+
+def _leave(number: int, _: FrameType | None) -> NoReturn:
+    _received.append(signal.Signals(number))
+    leave(say())
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:
@@ -43,3 +63,16 @@ def say(error: BaseException | None = None) -> int:
     notes = getattr(error, "__notes__", None) or ["yolo-synth: the same command goes on"]
     print(f"yolo-synth: stopped by {stopped.name}", *notes, sep="\n", file=sys.stderr)  # noqa: T201
     return 128 + stopped
+
+
+def leave(code: int) -> NoReturn:
+    """Leave with an exit code after a signal.
+
+    Python -m itself ends by SIGINT where the interrupt came in code that was compiled from text, as that
+    of data classes, though it was answered.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(code)
