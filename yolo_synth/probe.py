@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from yolo_synth.analysis.activations.blocks import LayerChoice
-from yolo_synth.analysis.activations.gram_files import fingerprint, load_grams
+from yolo_synth.analysis.activations.gram_files import digest_of, load_grams
 from yolo_synth.analysis.activations.pooled import pooled_gram_matrices
 from yolo_synth.analysis.activations.run import Precision, gram_matrices
 from yolo_synth.analysis.activations.structure import (
@@ -186,7 +186,7 @@ class Shown:
     @cached_property
     def weights(self) -> str:
         """A digest of the network's state."""
-        return fingerprint(self.network, torch.empty(0), "float32", ())["weights"]
+        return digest_of(self.network)
 
     @property
     def structure(self) -> Structure:

@@ -15,6 +15,7 @@ from report.run_folders import write_run
 
 from yolo_synth.adapting import recalibrated
 from yolo_synth.cli import main
+from yolo_synth.probe import Subject
 from yolo_synth.runs import read_run
 
 PLAIN = """
@@ -73,6 +74,28 @@ def test_the_card_has_the_gap_first_and_the_page_and_the_tables_stand_beside_it(
     gap = pd.read_csv(answer / "gap.csv")
     assert list(gap["images"]) == ["Real", "Synthetic"] * 2
     assert not list(answer.glob(".*"))
+
+
+def test_the_numbers_are_kept_for_other_programs_as_the_tables_have_them(answer, runs):
+    kept = json.loads((answer / "why.json").read_text())
+    gap = pd.read_csv(answer / "gap.csv")["mAP@0.5"]
+    ours = [kept["gap"][name]["value"] for name in ("real", "synthetic", "oracle_real")]
+    assert ours == pytest.approx(list(gap[:3]))
+    assert kept["gap"]["difference"]["value"] == pytest.approx(gap[1] - gap[0])
+    assert (kept["network"], kept["oracle"]) == ("U-Synthetic/0", "U-Real/0")
+    assert kept["domains"] == ["Real", "Synthetic"]
+    states = [Subject(read_run(runs / name)).weights for name in ("U-Synthetic/0", "U-Real/0")]
+    assert kept["weights"] == states
+    table = pd.read_csv(answer / "recalibration.csv").iloc[-1]
+    gain = [kept["recalibration"]["gain"][name] for name in ("value", "low", "high")]
+    named = [table[f"difference real{end}"] for end in ("", " low", " high")]
+    assert gain == pytest.approx(named)
+    assert kept["recalibration"]["pictures"] == table["pictures"]
+    excess = pd.read_csv(answer / "checks.csv")["times the floor"]
+    found = [check["excess"] for check in kept["checks"]]
+    assert [np.nan if one is None else one for one in found] == pytest.approx(
+        list(excess), nan_ok=True
+    )
 
 
 def test_the_kept_checkpoint_is_the_network_with_the_statistics_of_unlabelled_real_pictures(

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from tqdm import tqdm
 
 from yolo_synth.adapting import batch_norms
+from yolo_synth.analysis.activations.gram_files import digest_of
 from yolo_synth.boxes import Detection
 from yolo_synth.claims import claimed
 from yolo_synth.commands.classes import silent
@@ -213,7 +214,9 @@ def _answer(
     called = tuple(one.patient.reference.name for one in examined)
     images = len(real), len(synthetic)
     notes = [why_not] if why_not else []
-    return Answer(called, images, gap, recalibration, checks, place, missed, notes), layers
+    weights = [digest_of(one.patient.reference.network) for one in examined]
+    answer = Answer(called, images, gap, recalibration, checks, place, missed, notes, weights)
+    return answer, layers
 
 
 def _same(examined: list[Examined]) -> bool:

@@ -194,6 +194,7 @@ class Answer:
         place: Where the difference to the oracle sits, if that could be looked into.
         missed: What is missed in the real pictures.
         notes: What was not done, and why.
+        weights: Digests of the networks' states.
     """
 
     names: Sequence[str]
@@ -204,6 +205,7 @@ class Answer:
     place: Place | None = None
     missed: Sequence[Part] = ()
     notes: Sequence[str] = ()
+    weights: Sequence[str] = ()
 
     def sentences(self) -> list[str]:
         """Return the card."""

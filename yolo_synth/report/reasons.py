@@ -19,6 +19,7 @@ from yolo_synth.files import write_whole
 from yolo_synth.reasons.answer import Answer
 from yolo_synth.reasons.checks import check_table
 from yolo_synth.reasons.misses import miss_table
+from yolo_synth.reasons.numbers import numbers
 from yolo_synth.reasons.swaps import Way
 from yolo_synth.report.figures import inline_svg
 from yolo_synth.report.html_tables import html_table
@@ -28,7 +29,7 @@ from yolo_synth.report.two import Picture, Two, gap_pictures
 
 PAGE: Final = "why.html"
 SAID: Final = "why.json"
-"""The card for other programs, and for the report."""
+"""The card and its numbers for other programs, and for the report."""
 
 
 def write_answer(answer: Answer, folder: Path, layers: Two | None = None) -> None:
@@ -51,7 +52,7 @@ def write_answer(answer: Answer, folder: Path, layers: Two | None = None) -> Non
         tables=[html_table(table) for table in tables],
     )
     write_whole(folder / PAGE, page)
-    said = {"sentences": answer.sentences()}
+    said = {"sentences": answer.sentences(), **numbers(answer)}
     write_whole(folder / SAID, json.dumps(said, indent=1) + "\n")
 
 

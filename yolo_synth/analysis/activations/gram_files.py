@@ -55,7 +55,7 @@ def fingerprint(
     """
     plan = f"{network} {list(getattr(network, 'sources', ()))}"
     return Fingerprint(
-        weights=_digest(network.state_dict()),
+        weights=digest_of(network),
         network=hashlib.sha256(plan.encode()).hexdigest(),
         images=_digest({"images": images}),
         shape=list(images.shape),
@@ -63,6 +63,11 @@ def fingerprint(
         layers=list(layers),
         method=METHOD,
     )
+
+
+def digest_of(network: nn.Module) -> str:
+    """Return the SHA-256 of a network's state."""
+    return _digest(network.state_dict())
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:
