@@ -27,7 +27,7 @@ from yolo_synth.advice.choices import EVERYTHING, choices
 from yolo_synth.advice.pictures import Few, take_few
 from yolo_synth.advice.trials import candidates, cross_validate, taught
 from yolo_synth.advice.verdict import judge
-from yolo_synth.commands.advise import advice, schedules_of, words
+from yolo_synth.commands.advising import advice, schedules_of, words
 from yolo_synth.commands.networks import data_for
 from yolo_synth.data.module import DetectionData
 from yolo_synth.detecting import as_reference, thresholds

@@ -212,6 +212,8 @@ HEAVY = ("torch", "lightning", "wandb", "pandas", "matplotlib", "scipy")
         ("data conquer", HEAVY),
         ("demo --help", HEAVY),
         ("init --help", HEAVY),
+        ("why --help", HEAVY),
+        ("advise --help", HEAVY),
         ("data tiny --help", ("lightning", "wandb", "matplotlib")),
         ("data check --help", ("wandb",)),
         ("report --help", ("wandb",)),

@@ -57,7 +57,7 @@ def test_the_saved_network_is_trained_in_the_advised_layers_alone(run, real, tmp
     # Whether to believe the folds is the verdict's; here it is what follows that is looked at.
     monkeypatch.setattr(Verdict, "is_better", property(lambda self: True))
     saved = tmp_path / "advised.ckpt"
-    monkeypatch.setattr("yolo_synth.commands.advise.judge", _in_favour_of("layers 12-36"))
+    monkeypatch.setattr("yolo_synth.commands.advising.judge", _in_favour_of("layers 12-36"))
     given = ["advise", str(run), "--real", real, "--images=5", "--folds=2", "--steps=[2]"]
     assert main([*given, f"--save={saved}"]) == 0
     before, after = weights(run, "best.ckpt"), weights(tmp_path, "advised.ckpt")

@@ -12,7 +12,7 @@ from yolo_synth.advice.choices import NORMS, choices, stages
 from yolo_synth.advice.fitting import Schedule, fit
 from yolo_synth.advice.pictures import Few
 from yolo_synth.callbacks.freezing import Freezing, frozen_blocks
-from yolo_synth.commands.advise import freeze_list
+from yolo_synth.commands.advising import freeze_list
 from yolo_synth.networks.torchvision import RetinaNet
 from yolo_synth.networks.yolov3 import YOLOv3
 from yolo_synth.runs import frozen_layers, model_name

@@ -10,7 +10,7 @@ from advice.test_choices import few_of
 from yolo_synth.advice.choices import Choice
 from yolo_synth.advice.trials import Candidate, Tried
 from yolo_synth.advice.verdict import judge
-from yolo_synth.commands.advise import table_text, words
+from yolo_synth.commands.advising import table_text, words
 
 NAMES = ("as it is", "everything", *(f"layers {n}-{n}" for n in range(8)))
 
