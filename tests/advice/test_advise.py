@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 import torch
@@ -13,6 +15,8 @@ from report.run_folders import write_run
 from yolo_synth.cli import main
 from yolo_synth.detector import load_checkpoint
 from yolo_synth.networks.yolov3 import YOLOv3
+from yolo_synth.probe import Subject
+from yolo_synth.runs import read_run
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,14 @@ def test_a_run_is_advised_saved_and_goes_on_from_what_was_saved(run, real, tmp_p
     assert "--freezing.mode none" in said
     assert "for its yolov3: freeze=[]" in said
     assert "test images: 0.0" in said
+    kept = json.loads((run / "advise/advise.json").read_text())
+    assert [row["trained"] for row in kept["candidates"]] == list(rows.index)
+    assert [row["map50"] for row in kept["candidates"]] == pytest.approx(list(rows["map50"]))
+    assert (kept["network"], kept["domain"], kept["pictures"]) == ("U-Synthetic/0", "Real", 6)
+    assert kept["weights"] == [Subject(read_run(run)).weights]
+    assert not kept["better"]
+    assert kept["yardstick"] == "everything"
+    assert set(kept["settings"]) <= set(said.splitlines())
     network = YOLOv3(width=0.0625)
     load_checkpoint(network, saved)
     before = weights(run, "best.ckpt")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from advice.test_choices import few_of
 
 from yolo_synth.advice.choices import Choice
+from yolo_synth.advice.numbers import numbers
 from yolo_synth.advice.trials import Candidate, Tried
 from yolo_synth.advice.verdict import judge
 from yolo_synth.commands.advising import table_text, words
@@ -60,6 +63,12 @@ def test_a_block_that_is_much_better_than_everything_is_advised():
     text = words(verdict, 10, trained=True)[0]
     assert text.startswith("train layers 3-3: better than thawing everything in 5 of 5 folds")
     assert table_text(verdict).splitlines()[2].startswith("layers 3-3")
+    kept = json.loads(json.dumps(numbers(verdict, 10, [""] * 10), allow_nan=False))
+    assert (kept["best"], kept["better"], kept["won"], kept["folds"]) == ("layers 3-3", True, 5, 5)
+    gain = {"value": verdict.gain, "low": verdict.low, "high": verdict.high}
+    assert kept["gain"] == pytest.approx(gain)
+    own = next(row for row in kept["candidates"] if row["trained"] == "everything")
+    assert own["gain"] == {"value": 0, "low": None, "high": None}
 
 
 def test_of_equal_candidates_none_is_told_to_be_better_and_what_is_gained_is_not_that_of_the_best():

@@ -32,7 +32,8 @@ def advise(
     gentle and in a longer way (--steps and --rates), and judged by cross-validation on pictures that they
     were not shown; so are the network as it is, and with the batch norms' statistics of the pictures.
     Where the folds do not agree that something is better than training everything, that is the advice. A
-    network that cannot be trained here is only told of its batch norms' statistics.
+    network that cannot be trained here is only told of its batch norms' statistics. Of a run the numbers
+    are kept in its folder, as advise/advise.json, for `report`.
 
     Args:
         network: A run folder, or any network as in `compare`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -11,6 +12,7 @@ import torch
 from yolo_synth.adapting import batch_norms
 from yolo_synth.advice.choices import NORMS, Choice, choices
 from yolo_synth.advice.fitting import Schedule
+from yolo_synth.advice.numbers import FILE, numbers
 from yolo_synth.advice.pictures import Few, take_few
 from yolo_synth.advice.trials import (
     AS_IT_IS,
@@ -22,17 +24,18 @@ from yolo_synth.advice.trials import (
     taught,
 )
 from yolo_synth.advice.verdict import Verdict, judge
+from yolo_synth.analysis.activations.gram_files import digest_of
 from yolo_synth.commands.advise import STEPS
 from yolo_synth.commands.networks import data_for, read_network
 from yolo_synth.data.source import read_data
 from yolo_synth.detecting import as_reference, thresholds
 from yolo_synth.detector import save_network
 from yolo_synth.escaping import csv_text, say
-from yolo_synth.files import write_whole
+from yolo_synth.files import keeping, write_whole
 from yolo_synth.networks.contract import Network
 from yolo_synth.networks.references import Reference
 from yolo_synth.networks.yolov3 import YOLOv3
-from yolo_synth.runs import BEST, Run
+from yolo_synth.runs import BEST, Run, domain_name
 from yolo_synth.scoring import matched, reference_scores
 
 RATES: Final = (1e-3, 3e-3)
@@ -76,7 +79,8 @@ def give_advice(
         raise ValueError(
             f"{reference.name}: how it finds objects is not known: it cannot be judged"
         )
-    module = data_for(read, read_data(real), trust, size)
+    data = read_data(real)
+    module = data_for(read, data, trust, size)
     own, common = matched(reference, module.classes, names)
     if not common:
         raise ValueError(
@@ -90,7 +94,11 @@ def give_advice(
     verdict = judge(results, few, divided)
     say(table_text(verdict), "", *words(verdict, len(few), _can_be_trained(reference.network)))
     advised, setting = advice(verdict, tried)
-    say(*_settings(read, reference, advised, setting))
+    settings = _settings(read, reference, advised, setting)
+    say(*settings)
+    if isinstance(read, Run):
+        found = numbers(verdict, len(few), _how(verdict))
+        _keep(read, reference, found, domain_name(data), settings)
     if out is not None:
         write_whole(out, csv_text(verdict.table.assign(how=_how(verdict))))
     if save is None and synthetic is None:
@@ -105,6 +113,21 @@ def give_advice(
             say(f"{advised.name}, {_said(setting)}, on all {len(few)} pictures: {save}")
         if synthetic is not None:
             _say_cost(read, final, synthetic, size, names, trust)
+
+
+def _keep(
+    run: Run, reference: Reference, found: dict[str, Any], domain: str, settings: Sequence[str]
+) -> None:
+    """Write the advice into the run's folder, where the report looks for it."""
+    about = {
+        "network": run.name,
+        "weights": [digest_of(reference.network)],
+        "domain": domain,
+        "settings": list(settings),
+    }
+    with keeping(run.folder):
+        write_whole(run.folder / FILE, json.dumps(about | found, indent=1) + "\n")
+        say(f"kept for the report: {run.folder / FILE}")
 
 
 def _can_be_trained(network: torch.nn.Module) -> bool:
