@@ -234,6 +234,24 @@ def test_tracks_are_aligned_under_the_ribbon_and_show_the_values_given(structure
     assert bottoms == sorted(bottoms, reverse=True)
 
 
+def test_a_track_can_have_its_own_scale_and_the_seeds_that_it_is_the_mean_of(structure):
+    mean, gap = np.full(LAYERS, 0.5), np.full(LAYERS, 7.0)
+    each = np.stack([mean - 0.2, mean + 0.2])
+    figure = ribbon_figure(
+        {"cka": LayerSeries(mean), "gap": LayerSeries(gap)},
+        structure,
+        title="t",
+        highest={"gap": 8.0},
+        singles={"cka": each},
+    )
+    _, cka, apart = figure.axes
+    assert cka.get_ylim()[1] == pytest.approx(1.03)
+    assert apart.get_ylim()[1] == pytest.approx(8.24)
+    thin = [one for one in cka.lines if one.get_label() == "single"]
+    np.testing.assert_array_equal([one.get_ydata() for one in thin], each)
+    assert not [one for one in apart.lines if one.get_label() == "single"]
+
+
 def test_ribbon_has_an_arc_per_shortcut_and_per_route_to_an_earlier_layer(structure, curves):
     ribbon = ribbon_figure(curves, structure, title="t").axes[0]
     ends = [

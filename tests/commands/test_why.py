@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from report.run_folders import write_run
 
 from yolo_synth.adapting import recalibrated
 from yolo_synth.cli import main
+from yolo_synth.commands.examining import Looking
+from yolo_synth.commands.seeds import pairs_of
 from yolo_synth.probe import Subject
+from yolo_synth.reasons.swaps import exchange
 from yolo_synth.runs import read_run
 
 PLAIN = """
@@ -38,8 +42,8 @@ def detect(images, confidence, iou):
 @pytest.fixture(scope="module")
 def runs(tiny_root, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("why")
-    for model in ("U-Real", "U-Synthetic"):
-        config = write_run(folder, model, 0, tiny_root) / "config.yaml"
+    for model, seed in product(("U-Real", "U-Synthetic"), (0, 1)):
+        config = write_run(folder, model, seed, tiny_root) / "config.yaml"
         said = yaml.safe_load(config.read_text())
         said["model"]["confidence"] = 0.2  # random weights find thousands of boxes below
         config.write_text(yaml.safe_dump(said))
@@ -48,8 +52,8 @@ def runs(tiny_root, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def answer(runs) -> Path:
-    """Return the folder of an answer; the recalibrated network is beside it."""
-    given = [f"{runs}/U-Synthetic/0", f"--oracle={runs}/U-Real/0", f"--save={runs}/kept.ckpt"]
+    """Return the folder of an answer of two seeds; the recalibrated network is beside it."""
+    given = [f"{runs}/U-Synthetic", f"--oracle={runs}/U-Real", f"--save={runs}/kept.ckpt"]
     assert main(["why", *given]) == 0
     return runs / "U-Synthetic/0/why"
 
@@ -72,7 +76,8 @@ def test_the_card_has_the_gap_first_and_the_page_and_the_tables_stand_beside_it(
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     gap = pd.read_csv(answer / "gap.csv")
-    assert list(gap["images"]) == ["Real", "Synthetic"] * 2
+    assert list(gap["images"]) == ["Real", "Synthetic"] * 4
+    assert list(gap["network"][3:5]) == ["U-Real/0", "U-Synthetic/1"]
     assert not list(answer.glob(".*"))
 
 
@@ -124,14 +129,47 @@ def test_the_kept_checkpoint_is_the_network_with_the_statistics_of_unlabelled_re
 
 def test_with_an_oracle_of_the_same_start_blocks_are_exchanged_and_drawn_under_the_ribbon(answer):
     page = (answer / "why.html").read_text()
-    assert "this block of U-Real/0" in page
-    assert "the same given the common start" in page
-    assert page.count("<svg") == 4  # ribbon, the gap inside each network, the way of weights
+    assert "this block of U-Real" in page
+    assert "partial CKA" in page
+    assert "Real and Synthetic inside U-Synthetic" in page
+    assert "Real and Synthetic inside U-Real" in page
+    assert page.count("<svg") == 2  # all of these under the ribbon, and the way of weights
     path = pd.read_csv(answer / "path.csv")
     assert path["share of the oracle"].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    ends = path["synthetic"][0], path["synthetic"][4]
+    chord = np.interp(path["share of the oracle"], [0, 1], ends)
+    np.testing.assert_allclose(
+        path["synthetic below the line"], chord - path["synthetic"], atol=1e-9
+    )
     blocks = pd.read_csv(answer / "blocks.csv")
     alone = blocks[blocks["of the other"] == "one block"]
     assert len(alone) == 2 * (len(blocks) - len(alone)) / 2 + 4
+
+
+def test_of_two_seeds_each_is_measured_with_the_oracle_of_its_own(answer, runs):
+    blocks = pd.read_csv(answer / "blocks.csv")
+    each = blocks[["difference real, seed 0", "difference real, seed 1"]]
+    np.testing.assert_allclose(blocks["difference real"], each.mean(axis=1), atol=1e-9)
+    run, oracle = (read_run(runs / name / "1") for name in ("U-Synthetic", "U-Real"))
+    configs = {"Real": oracle.config["data"], "Synthetic": run.config["data"]}
+    one = Looking(configs, images=200, unlabelled=96, names=None, size=None, trust=False).at(run)
+    halves = [range(75), range(75, 107)]
+    place = exchange(one.patient, oracle.network(), one[1:], halves, lambda: None)
+    ends = [place.path[side].real.value for side in (0, -1)]
+    path = pd.read_csv(answer / "path.csv")["real, seed 1"]
+    np.testing.assert_allclose(path[[0, 4]], ends, atol=1e-9)
+    backbone = blocks[blocks["layers"] == "layers 0\N{EN DASH}74"]
+    found = [place.gain(swap).value for swap in place.swaps if swap.layers == halves[0]]
+    np.testing.assert_allclose(backbone["difference real, seed 1"], found, atol=1e-9)
+
+
+def test_seeds_that_one_of_both_lacks_are_left_out_and_said(runs, capsys):
+    pairs = pairs_of(f"{runs}/U-Synthetic", f"{runs}/U-Real/1")
+    assert [[one.name for one in pair] for pair in pairs] == [["U-Synthetic/1", "U-Real/1"]]
+    assert "U-Synthetic/0: it is left out" in capsys.readouterr().out
+    (pair,) = pairs_of(f"{runs}/U-Synthetic/0", f"{runs}/U-Real/1")
+    assert [one.name for one in pair] == ["U-Synthetic/0", "U-Real/1"]
+    assert [len(pair) for pair in pairs_of(f"{runs}/U-Real", "")] == [1, 1]
 
 
 def test_a_network_without_batch_norms_is_said_to_have_none(data, tmp_path, capsys):
@@ -157,10 +195,14 @@ def test_a_network_without_batch_norms_is_said_to_have_none(data, tmp_path, caps
         (["--images=3"], "--images is at least 8, not 3"),
         (["--pictures=0"], "--pictures is at least 1, not 0"),
         (["--oracle=nowhere"], "nowhere: not a run folder"),
+        (
+            ["--oracle={runs}"],
+            "it has runs of 2 models (U-Real, U-Synthetic): name the folder of one",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(options, said, runs, data, capsys):
-    given = [option.format(**data) for option in options]
+    given = [option.format(**data, runs=runs) for option in options]
     assert main(["why", f"{runs}/U-Synthetic/0", *given]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(lines) == 1

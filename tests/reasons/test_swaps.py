@@ -11,7 +11,7 @@ import torch
 from yolo_synth import YOLOv3
 from yolo_synth.adapting import recalibrated
 from yolo_synth.networks.references import Reference
-from yolo_synth.reasons.answer import Gap, place_sentence
+from yolo_synth.reasons.answer import Gap, block_sentence, path_sentence
 from yolo_synth.reasons.pictures import Patient, Score, scored
 from yolo_synth.reasons.swaps import Place, Step, Swap, exchange, number_of_trials
 
@@ -51,7 +51,7 @@ def test_a_network_with_blocks_of_its_twin_reaches_what_it_does_itself(networks,
     expected = [scored(patient(recalibrated(first, some.unlabelled)), some).value for some in small]
     for found in (*place.swaps, *place.path):
         assert [found.real.value, found.synthetic.value] == pytest.approx(expected, abs=1e-6)
-    assert place.barrier.value == pytest.approx(0, abs=1e-6)
+    assert [place.barrier(side)[1].value for side in (0, 1)] == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_each_exchange_is_the_network_put_together_by_hand_and_the_network_stays(networks, small):
@@ -76,15 +76,17 @@ def test_each_exchange_is_the_network_put_together_by_hand_and_the_network_stays
     assert middle.real.value == pytest.approx(expected.value, abs=1e-6)
 
 
-def place_of(gains: dict[range, float], spread: float, middle: float = 0.5) -> Place:
+def place_of(
+    gains: dict[range, float], spread: float, middle: float = 0.5, drawn: float = 0.7
+) -> Place:
     """Return what is found where blocks gain so much and scatter so much."""
     swaps = [
         Swap(block, "alone", 0, score(0.2 + gain, spread), score(0.7))
         for block, gain in gains.items()
     ]
     path = [
-        Step(alpha, score(value), score(0.7))
-        for alpha, value in ((0.0, 0.2), (0.5, middle), (1.0, 0.8))
+        Step(alpha, score(value), score(other))
+        for alpha, value, other in ((0.0, 0.2, 0.7), (0.5, middle, drawn), (1.0, 0.8, 0.7))
     ]
     return Place(107, swaps, path, (40, 40))
 
@@ -94,13 +96,26 @@ GAP = Gap(("Real", "Synthetic"), (score(0.2), score(0.7)), (score(0.8), score(0.
 
 def test_the_sentence_names_the_block_that_gains_and_no_more_than_the_images_tell():
     gains = dict(zip(BLOCKS, (0.01, 0.1, -0.02), strict=True))
-    assert "layers 40\N{EN DASH}74 raise" in place_sentence(place_of(gains, 0.002), GAP)
-    assert "cannot tell" in place_sentence(place_of(gains, 0.2), GAP)
+    said = block_sentence(place_of(gains, 0.002), GAP)
+    assert said.startswith("In this one pair of trainings layers 40\N{EN DASH}74, of 3 blocks")
+    assert "cannot tell" in block_sentence(place_of(gains, 0.2), GAP)
     losses = dict.fromkeys(BLOCKS, -0.05)
-    assert "several together" in place_sentence(place_of(losses, 0.002), GAP)
-    assert "no barrier" in place_sentence(place_of(gains, 0.002), GAP)
-    said = place_sentence(place_of(gains, 0.002, middle=0.3), GAP)
-    assert "falls below the straight line by +0.200" in said
+    assert "several together" in block_sentence(place_of(losses, 0.002), GAP)
+
+
+def test_the_barrier_is_a_number_on_both_domains_and_stands_in_the_table():
+    gains = dict.fromkeys(BLOCKS, 0.01)
+    said = path_sentence(place_of(gains, 0.002), GAP)
+    assert "+0.000 [+0.000, +0.000] on Real and +0.000 [+0.000, +0.000] on Synthetic" in said
+    assert "none that could be told" in said
+    low = place_of(gains, 0.002, middle=0.3, drawn=0.6)
+    said = path_sentence(low, GAP)
+    assert "+0.200 [+0.200, +0.200] on Real and +0.100" in said
+    assert "there is one on Real and Synthetic ones" in said
+    assert "there is one on Synthetic ones" in path_sentence(place_of(gains, 0, drawn=0.6), GAP)
+    table = low.path_table()
+    assert table["real below the line"].tolist() == pytest.approx([0, 0.2, 0])
+    assert table["synthetic below the line"].tolist() == pytest.approx([0, 0.1, 0])
 
 
 def test_each_layer_is_drawn_with_the_exchange_of_its_block():

@@ -28,7 +28,7 @@ COMMANDS: Final = (
     (None, "report demo/runs --out demo/report --images 60"),
     (
         "demo/runs/U-Synthetic/0/why/why.html",
-        "why demo/runs/U-Synthetic/0 --oracle demo/runs/U-Real/0",
+        "why demo/runs/U-Synthetic --oracle demo/runs/U-Real",
     ),
 )
 """What each step leaves behind (None: the command itself knows what is done), and the command."""

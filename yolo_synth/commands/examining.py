@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,7 +14,8 @@ from yolo_synth.analysis.activations.gram_files import digest_of
 from yolo_synth.boxes import Detection
 from yolo_synth.claims import claimed
 from yolo_synth.commands.classes import silent
-from yolo_synth.commands.networks import data_for, read_network
+from yolo_synth.commands.networks import data_for
+from yolo_synth.commands.seeds import pairs_of
 from yolo_synth.comparison import are_alike, compare
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, read_data
@@ -34,6 +36,7 @@ from yolo_synth.reasons.pictures import (
     take_pictures,
 )
 from yolo_synth.reasons.recalibration import TRIALS, holding, recalibrate
+from yolo_synth.reasons.spread import mean_place
 from yolo_synth.reasons.swaps import blocks_of, exchange, number_of_trials
 from yolo_synth.report.reasons import PAGE, write_answer
 from yolo_synth.report.two import Two
@@ -65,31 +68,26 @@ def examine(
     """Look for all reasons, print and write what is found; all is as in `why`."""
     if images < FEWEST:
         raise ValueError(f"--images is at least {FEWEST}, not {images}")
-    read = [read_network(text, trust) for text in (network, oracle) if text]
-    data = _data(read, real, synthetic)
-    folder = Path(out) if out else _default_folder(read[0])
-    examined = []
-    for number, one in enumerate(read):
-        with silent() if number else nullcontext():  # what the data hold was said
-            modules = [
-                (domain, data_for(one, config, trust, size)) for domain, config in data.items()
-            ]
-            examined.append(_examined(one, modules, images, pictures, names))
-    if save is not None and not batch_norms(examined[0].patient.reference.network):
+    pairs = pairs_of(network, oracle, trust)
+    data = _data(pairs[0], real, synthetic)
+    folder = Path(out) if out else _default_folder(pairs[0][0])
+    looking = Looking(data, images, pictures, names, size, trust)
+    examined = [[looking.at(one) for one in read] for read in pairs]
+    first = examined[0][0].patient.reference.network
+    if save is not None and not batch_norms(first):
         raise ValueError(
             f"--save {save}: this network has no batch norms to recalibrate: leave it out"
         )
     with claimed(folder, "writes an answer"):
-        answer, layers = _answer(read, examined, modules)
+        answer, layers = _answer(pairs, examined, looking)
         write_answer(answer, folder, layers)
         if save is not None:
             if not answer.recalibration.trials:
                 raise ValueError(
                     f"--save {save}: there are no further real images to recalibrate with"
                 )
-            kept = examined[0].patient.reference.network
-            with holding(kept, answer.recalibration.statistics):
-                save_network(kept, Path(save))
+            with holding(first, answer.recalibration.statistics):
+                save_network(first, Path(save))
             say(f"{save}: the recalibrated network")
     say(*answer.sentences(), *answer.notes, f"see {folder / PAGE}")
 
@@ -138,55 +136,114 @@ class Examined(NamedTuple):
         return [(some, found_in(self.patient, some)) for some in (self.real, self.synthetic)]
 
 
-def _examined(
-    read: Run | Reference,
-    modules: list[tuple[str, DetectionData]],
-    images: int,
-    unlabelled: int,
-    names: dict[str, str] | None,
-) -> Examined:
-    reference = as_reference(read)
-    if reference.detect is None:
-        raise ValueError(f"{reference.name}: how it finds objects is not known: compare takes it")
-    sets = []
-    for domain, module in modules:
+class Looking:
+    """Takes the pictures of both domains for one network after the other."""
+
+    def __init__(
+        self,
+        data: Mapping[str, Config],
+        images: int,
+        unlabelled: int,
+        names: dict[str, str] | None,
+        size: int | None,
+        trust: bool,
+    ) -> None:
+        """Take the data of both domains, and what `why` was told of them."""
+        self._data = data
+        self._counts = images, unlabelled
+        self._names = names
+        self._size = size
+        self._trust = trust
+        self._sets: dict[tuple[object, ...], list[Pictures]] = {}
+
+    def modules(self, read: Run | Reference) -> list[tuple[str, DetectionData]]:
+        """Return both data modules as a network takes them, by the names of their domains."""
+        return [
+            (domain, data_for(read, config, self._trust, self._size))
+            for domain, config in self._data.items()
+        ]
+
+    def at(self, read: Run | Reference) -> Examined:
+        """Return a network and its pictures; runs of one size and the same classes share them."""
+        reference = as_reference(read)
+        if reference.detect is None:
+            raise ValueError(
+                f"{reference.name}: how it finds objects is not known: compare takes it"
+            )
+        key = (read.classes, read.image_size) if isinstance(read, Run) else (reference.name,)
+        if key not in self._sets:
+            with silent() if self._sets else nullcontext():  # what the data hold was said
+                self._sets[key] = [
+                    self._taken(module, domain, reference) for domain, module in self.modules(read)
+                ]
+        return Examined(Patient(reference, *thresholds(read)), *self._sets[key])
+
+    def _taken(self, module: DetectionData, domain: str, reference: Reference) -> Pictures:
         module.prepare_data()
         module.setup("test")
-        sets.append(take_pictures(module, domain, reference, images, unlabelled, names))
-    return Examined(Patient(reference, *thresholds(read)), *sets)
+        return take_pictures(module, domain, reference, *self._counts, self._names)
 
 
 def _answer(
-    read: list[Run | Reference], examined: list[Examined], modules: list[tuple[str, DetectionData]]
-) -> tuple[Answer, Two | None]:
-    """Look for all reasons, one after the other."""
-    patient, real, synthetic = examined[0]
-    pair, why_not = _pair(read)
-    blocks = blocks_of(pair[0].network, real) if pair else []
-    trials = 1 + TRIALS + (number_of_trials(len(blocks)) + 1 if pair else 0)
+    pairs: list[list[Run | Reference]], examined: list[list[Examined]], looking: Looking
+) -> tuple[Answer, list[Two]]:
+    """Look for all reasons, one after the other; but for gap and place in the first pair alone."""
+    patient, real, synthetic = examined[0][0]
+    fitting = [_pair(read) for read in pairs]
+    alike = [pair for pair, _ in fitting if pair]
+    blocks = blocks_of(alike[0][0].network, real) if alike else []
+    of_pair = number_of_trials(len(blocks)) + 1
+    trials = TRIALS + len(pairs) + len(alike) * of_pair
     with tqdm(total=trials, desc="why", unit="trial", leave=False) as bar:
-        found = [one.found() for one in examined]
-        scores = [tuple(score_of(boxes, some) for some, boxes in each) for each in found]
-        gap = Gap((real.domain, synthetic.domain), *((each[0], each[1]) for each in scores))
-        best = [max(range(len(found)), key=lambda n: scores[n][side].value) for side in (0, 1)]
+        found = [one.found() for one in examined[0]]
+        gaps = [_gap(examined[0], found)]
+        best = [max(range(len(found)), key=lambda n: gaps[0].of(n)[side].value) for side in (0, 1)]
         (seen, real_boxes), (drawn, synthetic_boxes) = found[best[0]][0], found[best[1]][1]
         checks = look(seen, drawn, (real_boxes, synthetic_boxes))
         bar.update()
-        recalibration = recalibrate(patient, real, synthetic, gap.own, bar.update)
-        place = layers = None
-        if pair:
-            oracle = examined[1].patient.reference.network
-            place = exchange(patient, oracle, (real, synthetic), blocks, bar.update)
-            layers = _layers(pair, modules)
+        recalibration = recalibrate(patient, real, synthetic, gaps[0].own, bar.update)
+        for some in examined[1:]:
+            gaps.append(_gap(some, [one.found() for one in some]))
             bar.update()
-    others = found[1][0][1] if len(found) > 1 and _same(examined) else None
-    missed = misses(real, found[0][0][1], others)
-    called = tuple(one.patient.reference.name for one in examined)
-    images = len(real), len(synthetic)
-    notes = [why_not] if why_not else []
-    weights = [digest_of(one.patient.reference.network) for one in examined]
-    answer = Answer(called, images, gap, recalibration, checks, place, missed, notes, weights)
+        places, layers, seeds = [], [], []
+        for read, some, (pair, _) in zip(pairs, examined, fitting, strict=True):
+            if pair:
+                bar.set_description(f"why: {read[0].name}")
+                oracle = some[1].patient.reference.network
+                sets = some[0].real, some[0].synthetic
+                places.append(exchange(some[0].patient, oracle, sets, blocks, bar.update))
+                layers.append(_layers(pair, looking.modules(read[0])))
+                seeds.append(pair[0].run.seed)
+                bar.update()
+    others = found[1][0][1] if len(found) > 1 and _same(examined[0]) else None
+    called = [tuple(one.patient.reference.name for one in some) for some in examined]
+    answer = Answer(
+        called[0],
+        (len(real), len(synthetic)),
+        gaps[0],
+        recalibration,
+        checks,
+        mean_place(places, seeds) if places else None,
+        misses(real, found[0][0][1], others),
+        _notes(called, [said for _, said in fitting]),
+        [digest_of(one.patient.reference.network) for one in examined[0]],
+        list(zip(called[1:], gaps[1:], strict=True)),
+    )
     return answer, layers
+
+
+def _gap(examined: list[Examined], found: list[list[tuple[Pictures, list[Detection]]]]) -> Gap:
+    real, synthetic = examined[0].real.domain, examined[0].synthetic.domain
+    scores = [tuple(score_of(boxes, some) for some, boxes in each) for each in found]
+    return Gap((real, synthetic), *((each[0], each[1]) for each in scores))
+
+
+def _notes(called: list[tuple[str, ...]], why_not: list[str]) -> list[str]:
+    """Say what was not done."""
+    if len(called) == 1:
+        return [said for said in why_not if said]
+    notes = [f"{names[0]}: {said}" for names, said in zip(called, why_not, strict=True) if said]
+    return [*notes, f"Checks, batch norms and misses are of {called[0][0]} alone."]
 
 
 def _same(examined: list[Examined]) -> bool:

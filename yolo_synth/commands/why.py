@@ -28,21 +28,25 @@ def why(
     labels or pixels are wrong (boxes beside their objects, another order of classes or channels, borders,
     another scale), before anything is explained; what batch-norm statistics of real images without labels
     gain; and, with an oracle that a run started from the same weights, in which layers the difference sits:
-    its blocks exchanged, one alone and one after the other, and the way of weights between both. It takes
-    few images, so that it takes few minutes: more by --images, and 40 of each domain for the blocks.
+    its blocks exchanged, one alone and one after the other, and the way of weights between both. Of
+    several seeds each is exchanged with the oracle's of its own, and what is said of blocks is what they
+    have in common. It takes few images, so that it takes few minutes: more by --images, and 40 of each
+    domain for the blocks.
 
     Args:
-        network: The network: a run folder, or any other as evaluate takes it.
+        network: The network: a run folder, the folder of a model's run folders (runs/U-Synthetic) for all
+            its seeds, or any other as evaluate takes it.
         real: Data file of the real images, as experiments/data/bdd100k.yaml; their test images are
             labelled, and of the training images the labels are not looked at. By default the data that
             the oracle was trained on.
         synthetic: Data file of the synthetic images; by default the data that the network was trained on.
-        oracle: A network that was trained on real images, as a measure of what can be reached.
+        oracle: A network that was trained on real images, as a measure of what can be reached; named as
+            the network is.
         images: Labelled images of each domain at most.
         pictures: Real images without labels, to recalibrate batch norms with.
         size: Side of the input of networks that are no runs, in pixels.
         names: What the data call classes of networks, as {bicycle: cycle, motorcycle: cycle}.
-        out: Folder to write to; by default why/ in the run folder, or ./why.
+        out: Folder to write to; by default why/ in the (first) run folder, or ./why.
         save: File to keep the recalibrated network in, a checkpoint, which model.weights takes.
         trust: Whether what runs as a program on loading, and classes from elsewhere that run folders and
             data files name, may run.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from yolo_synth.reasons.checks import Check, in_order
 from yolo_synth.reasons.misses import Part
 from yolo_synth.reasons.pictures import Estimate, Score
 from yolo_synth.reasons.recalibration import Recalibration
+from yolo_synth.reasons.spread import Spread
 from yolo_synth.reasons.swaps import Place
 
 OF_SEVERAL: Final = 1.45
@@ -32,6 +33,10 @@ class Gap:
     domains: tuple[str, str]
     own: tuple[Score, Score]
     oracle: tuple[Score, Score] | None = None
+
+    def of(self, number: int) -> tuple[Score, Score]:
+        """Return what the network (0) or the oracle (1) reaches on each."""
+        return (self.own, self.oracle or self.own)[number]
 
     @property
     def between(self) -> Estimate:
@@ -155,30 +160,67 @@ def miss_sentence(parts: Sequence[Part], domain: str) -> str:
     return f"{text}; missed more often than others: {said}."
 
 
-def place_sentence(place: Place, gap: Gap) -> str:
-    """Say in which block the difference sits, no more than the intervals allow."""
+def block_sentence(place: Place, gap: Gap) -> str:
+    """Say in which block the difference sits, no more than the images and the spread over seeds allow."""
     real = gap.domains[0]
     (best, gain), *others = place.gains()
-    text = (
-        f"Of {len(others) + 1} blocks of the oracle swapped in alone, {best.name} raise mAP@0.5 on {real} "
-        f"images most ({signed(gain)})"
-    )
-    if gain.value - OF_SEVERAL * (gain.value - gain.low) > 0:
-        text += ": the difference sits there more than luck of the images would have it"
-    elif gain.value <= 0:
-        text = (
-            f"No block of the oracle alone helps on {real} (the best, {best.name}, {signed(gain)})"
+    seeds = Spread(place.singly(best))
+    blocks = f"of {len(others) + 1} blocks of the oracle swapped in alone"
+    if gain.value <= 0:
+        return (
+            f"{_of_what(place)} no block of the oracle alone helps on {real} images (the best, "
+            f"{best.name}, {_each(gain, seeds)}): the difference sits in several together."
         )
-        text += ": the difference sits in several together"
-    else:
-        text += ", which so few images cannot tell from none"
-    fall = place.barrier
-    text += (
-        f"; the way of weights to the oracle falls below the straight line by {signed(fall)}"
-        if fall.low > 0
-        else "; on the way of weights to the oracle there is no barrier that could be told"
+    if not seeds.is_told:
+        return (
+            f"Which {blocks} helps on {real} images is not told: seeds {listed(place.seeds)} are too far "
+            f"apart (the best on average gains {_all(seeds)})."
+        )
+    text = (
+        f"{_of_what(place)} {best.name}, {blocks}, raise mAP@0.5 on {real} images most "
+        f"({_each(gain, seeds)})"
     )
-    return f"{text}. This is one pair of trainings; other seeds may part elsewhere."
+    if gain.value - OF_SEVERAL * (gain.value - gain.low) <= 0:
+        return f"{text}, which so few images cannot tell from none."
+    luck = "images and seeds" if place.singles else "the images"
+    return f"{text}: the difference sits there more than luck of {luck} would have it."
+
+
+def path_sentence(place: Place, gap: Gap) -> str:
+    """Say how high the barrier on the way of weights is, on both domains."""
+    said, told = [], []
+    for side, domain in enumerate(gap.domains):
+        step, fall = place.barrier(side)
+        seeds = Spread([one.falls(side)[step].value for one in place.singles])
+        said.append(f"{_each(fall, seeds, ' (each {})')} on {domain}")
+        told += [domain] if fall.low > 0 and seeds.is_told else []
+    return (
+        f"{_of_what(place)} the barrier on the way of weights to the oracle, how far mAP@0.5 falls below "
+        f"the straight line between both, is {' and '.join(said)} images: "
+        + (f"there is one on {' and '.join(told)} ones." if told else "none that could be told.")
+    )
+
+
+def _of_what(place: Place) -> str:
+    """Begin a sentence with the trainings that it is of."""
+    if place.singles:
+        return f"On average of seeds {listed(place.seeds)}"
+    return "In this one pair of trainings"
+
+
+def _each(estimate: Estimate, seeds: Spread, between: str = "; each {}") -> str:
+    """Write a mean over seeds, with its interval over images, and the numbers that it is of."""
+    return signed(estimate) + (between.format(_all(seeds)) if seeds.values else "")
+
+
+def _all(seeds: Spread) -> str:
+    return listed(_number(value, "+") for value in seeds.values)
+
+
+def listed(texts: Iterable[object]) -> str:
+    """Join texts as `a`, `a and b`, `a, b and c`."""
+    *others, last = map(str, texts)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 @dataclass(frozen=True)
@@ -195,6 +237,8 @@ class Answer:
         missed: What is missed in the real pictures.
         notes: What was not done, and why.
         weights: Digests of the networks' states.
+        more: The gap of each further pair of trainings, under its names; all else but the place is of the
+            first pair.
     """
 
     names: Sequence[str]
@@ -206,13 +250,20 @@ class Answer:
     missed: Sequence[Part] = ()
     notes: Sequence[str] = ()
     weights: Sequence[str] = ()
+    more: Sequence[tuple[Sequence[str], Gap]] = ()
+
+    def gap_table(self) -> pd.DataFrame:
+        """Return a row a network and domain, of all pairs of trainings."""
+        pairs = [(self.names, self.gap), *self.more]
+        return pd.concat([gap.table(names) for names, gap in pairs])
 
     def sentences(self) -> list[str]:
         """Return the card."""
         return [
-            gap_sentence(self.gap),
+            gap_sentence(self.gap)
+            + "".join(f" The gap of {n[0]} is {signed(gap.between)}." for n, gap in self.more),
             check_sentence(self.checks),
             recalibration_sentence(self.recalibration, self.gap),
-            *([place_sentence(self.place, self.gap)] if self.place else []),
+            *(say(self.place, self.gap) for say in (block_sentence, path_sentence) if self.place),
             *([miss_sentence(self.missed, self.gap.domains[0])] if self.missed else []),
         ]

@@ -24,7 +24,8 @@ def numbers(answer: Answer) -> Numbers:
     Scores and differences are `{"value", "low", "high"}` of mAP@0.5 with their 95 % intervals over
     images. `network` and `oracle` are names, `weights` digests of their states, `domains` the real and
     the synthetic one. A `block` has the first and the last of its layers, and beside the ends of its own
-    interval that of the best of several (`low_of_best`).
+    interval that of the best of several (`low_of_best`). Of several seeds `blocks` is the mean, and
+    `of_seeds` what each has; all else is of the first.
     """
     gap, real_images = answer.gap, answer.images[0]
     return {
@@ -89,14 +90,17 @@ def _blocks(place: Place) -> Numbers:
             "layers": [swap.layers.start, swap.layers.stop - 1],
             "gain": _estimate(gain),
             "low_of_best": _known(gain.value - OF_SEVERAL * (gain.value - gain.low)),
+            "of_seeds": place.singly(swap),
         }
         for swap, gain in place.gains()
     ]
     return {
         "images": list(place.images),
+        "seeds": list(place.seeds),
         "best": gains[0],
         "alone": gains,
-        "barrier": _estimate(place.barrier),
+        "barrier": _estimate(place.barrier(0)[1]),
+        "barrier_synthetic": _estimate(place.barrier(1)[1]),
     }
 
 

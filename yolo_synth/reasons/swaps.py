@@ -31,6 +31,8 @@ UNLABELLED: Final = 24
 ALPHAS: Final = (0.25, 0.5, 0.75)
 """Shares of the oracle on the way between both."""
 
+_ENDS: Final = ("", ", low", ", high")
+
 State = Mapping[str, Tensor]
 Way = Literal["alone", "first"]
 
@@ -81,65 +83,99 @@ class Place:
         swaps: Blocks exchanged.
         path: From the network to the oracle, both ends included.
         images: How many pictures of each domain were measured.
+        singles: Of several pairs of trainings, of which this is the mean, each.
+        seeds: And the seed of each.
     """
 
     layers: int
     swaps: Sequence[Swap]
     path: Sequence[Step]
     images: tuple[int, int]
+    singles: Sequence[Place] = ()
+    seeds: Sequence[int] = ()
 
     def gains(self) -> list[tuple[Swap, Estimate]]:
         """Return what each block of the oracle alone gains on real pictures, the largest gain first."""
         alone = [swap for swap in self.swaps if swap.way == "alone" and swap.base == 0]
-        pairs = [(swap, swap.real.gain(self.path[0].real)) for swap in alone]
+        pairs = [(swap, self.gain(swap)) for swap in alone]
         return sorted(pairs, key=lambda pair: -pair[1].value)
 
-    @property
-    def barrier(self) -> Estimate:
-        """How far the way falls below the straight line between its ends, on real pictures, at most."""
-        first, last = self.path[0].real, self.path[-1].real
-        falls = []
-        for step in self.path[1:-1]:
+    def gain(self, swap: Swap) -> Estimate:
+        """Return what an exchange gains on real pictures over the network that has the rest."""
+        return swap.real.gain(self.path[-1 if swap.base else 0].real)
+
+    def singly(self, swap: Swap) -> list[float]:
+        """Return what an exchange gains in each of several pairs of trainings."""
+        number = next(n for n, one in enumerate(self.swaps) if one is swap)
+        return [one.gain(one.swaps[number]).value for one in self.singles]
+
+    def falls(self, side: int) -> list[Estimate]:
+        """Return how far each step between lies below the straight line between the ends, in mAP@0.5.
+
+        Args:
+            side: 0: on real pictures, 1: on synthetic ones.
+        """
+        first, *_, last = scores = [(step.real, step.synthetic)[side] for step in self.path]
+        found = []
+        for step, score in zip(self.path[1:-1], scores[1:-1], strict=True):
             chord = Score(
                 (1 - step.alpha) * first.value + step.alpha * last.value,
                 (1 - step.alpha) * first.without + step.alpha * last.without,
             )
-            falls.append(chord.gain(step.real))
-        return max(falls, key=lambda fall: fall.value)
+            found.append(chord.gain(score))
+        return found
+
+    def barrier(self, side: int) -> tuple[int, Estimate]:
+        """Return at which step the way lies farthest below that line, and how far; below 0 it is above."""
+        falls = self.falls(side)
+        step = max(range(len(falls)), key=lambda n: falls[n].value)
+        return step, falls[step]
 
     def table(self) -> pd.DataFrame:
-        """Return a row an exchange."""
+        """Return a row an exchange; of several pairs of trainings their means, and the gain of each."""
         names = ("the network", "the oracle")
         rows = []
         for swap in self.swaps:
             start = self.path[-1 if swap.base else 0]
-            change = swap.real.gain(start.real)
             rows.append(
                 (
                     names[swap.base],
                     "one block" if swap.way == "alone" else "all up to there",
                     swap.name,
                     swap.real.value,
-                    *change,
+                    *self.gain(swap),
                     swap.synthetic.value,
                     swap.synthetic.value - start.synthetic.value,
+                    *self.singly(swap),
                 )
             )
         columns = [
             *("the rest is of", "of the other", "layers", "real"),
             *("difference real", "difference low", "difference high"),
             *("synthetic", "difference synthetic"),
+            *(f"difference real, seed {seed}" for seed in self.seeds),
         ]
         return pd.DataFrame(rows, columns=columns).set_index(columns[:3])
 
     def path_table(self) -> pd.DataFrame:
-        """Return a row a step of the way."""
-        rows = [
-            (step.alpha, step.real.value, *step.real.interval, step.synthetic.value)
-            for step in self.path
-        ]
-        columns = ["share of the oracle", "real", "low", "high", "synthetic"]
-        return pd.DataFrame(rows, columns=columns).set_index(columns[0])
+        """Return a row a step of the way, and how far it lies below the line between its ends."""
+        columns: dict[str, Sequence[float]] = {
+            "share of the oracle": [step.alpha for step in self.path]
+        }
+        for side, domain in enumerate(("real", "synthetic")):
+            scores = [(step.real, step.synthetic)[side] for step in self.path]
+            low, high = zip(*(score.interval for score in scores), strict=True)
+            end = Estimate(0.0, 0.0, 0.0)
+            below = np.array([end, *self.falls(side), end]).T
+            columns[domain] = [score.value for score in scores]
+            columns |= {f"{domain} low": low, f"{domain} high": high}
+            columns |= {
+                f"{domain} below the line{n}": row for n, row in zip(_ENDS, below, strict=True)
+            }
+            for seed, one in zip(self.seeds, self.singles, strict=True):
+                own = [(step.real, step.synthetic)[side].value for step in one.path]
+                columns[f"{domain}, seed {seed}"] = own
+        return pd.DataFrame(columns).set_index("share of the oracle")
 
     def rows(self, way: Way, base: int) -> np.ndarray:
         """Return mAP@0.5 on real pictures, its low and high end, a column a layer [3, layers].

@@ -125,7 +125,7 @@ def write_two(two: Two, folder: Path) -> None:
         findings=[f"{r.label}: {summary(r)}." for r in two.results] + two.sentences(),
         networks=[_described(network) for network in two.networks],
         sets=[(r.label, list(_pictures(r))) for r in two.results],
-        gaps=list(gap_pictures(two)),
+        gaps=list(_gap_pictures(two)),
         tables=[html_table(table) for table in tables],
     )
     write_whole(folder / PAGE, page)
@@ -174,7 +174,7 @@ def _ribbon(tracks: dict[str, LayerSeries], structure: Structure, title: str) ->
     return inline_svg(ribbon_figure(tracks, structure, title=title, measure=DEBIASED))
 
 
-def gap_pictures(two: Two) -> Iterator[Picture]:
+def _gap_pictures(two: Two) -> Iterator[Picture]:
     """Yield how far apart each network holds the sets, layer by layer."""
     for gap in two.gaps:
         known = gap.series.value[np.isfinite(gap.series.value)]

@@ -192,6 +192,9 @@ def ribbon_figure(
     image_size: int | None = None,
     measure: str = "CKA",
     share: bool = False,
+    chance: str = "images permuted",
+    highest: Mapping[str, float] | None = None,
+    singles: Mapping[str, Values] | None = None,
 ) -> Figure:
     """Draw the network as a ribbon of its layers, with a track of similarity per pair aligned under it.
 
@@ -207,6 +210,9 @@ def ribbon_figure(
             the layers' output, and else as strides.
         measure: What the tracks show.
         share: Fit the figure into 12 by 6.3 inches, 1200 by 630 pixels at its own 100 dpi.
+        chance: What the grey area is reached with.
+        highest: Upper end of the scale of tracks that have one of their own, by name.
+        singles: What a track is the mean of, by its name [n, L]: drawn as thin lines.
 
     Returns:
         A figure of a journal page's width, or the share picture.
@@ -220,8 +226,9 @@ def ribbon_figure(
         raise ValueError(f"a share picture has room for {MOST_SHARED} tracks, not {len(tracks)}")
     legend = [
         *legend_rows(ribbons.kind_handles(ribbons.kind_colours(structure)), _PANEL),
-        *legend_rows(panels.reference_entries(tracks.values()), _PANEL),
+        *legend_rows(panels.reference_entries(tracks.values(), chance), _PANEL),
     ]
+    own, singles = highest or {}, singles or {}
     heading = Title(title, _PANEL, enlarged=1.15 if share else 1.0)
     ribbon_height, track_height = 1.0 if share else 1.3, 0.95
     top = heading.bottom + 0.04 + ribbon_height + 0.06
@@ -233,16 +240,22 @@ def ribbon_figure(
         page = Page(_WIDTH, top + foot + track_height * len(tracks))
     page.title(heading)
     _draw_ribbon(page, structure, heading.bottom + 0.04, ribbon_height, image_size)
-    lowest = panels.lowest(tracks.values())
+    lowest = panels.lowest(track for name, track in tracks.items() if name not in own)
     for number, (name, track) in enumerate(tracks.items()):
         above = top + number * track_height + _TRACK_NAME
         axes = page.axes(LEFT, above, _PANEL, track_height - _TRACK_NAME - 0.04)
-        panels.prepare(axes, structure, lowest)
-        panels.draw_references(axes, track, page.unit)
-        panels.draw_curve(axes, name, track, structure, number, page.unit, dashed=False)
-        axes.set_yticks(
-            [0, 1] if share else [0, 0.5, 1], ["0", "1"] if share else ["0", "0.5", "1"]
+        panels.prepare(
+            axes, structure, panels.lowest([track]) if name in own else lowest, own.get(name, 1.0)
         )
+        panels.draw_references(axes, track, page.unit)
+        panels.draw_singles(axes, singles.get(name, ()), number, page.unit)
+        panels.draw_curve(axes, name, track, structure, number, page.unit, dashed=False)
+        if name in own:
+            axes.locator_params("y", nbins=3)
+        else:
+            axes.set_yticks(
+                [0, 1] if share else [0, 0.5, 1], ["0", "1"] if share else ["0", "0.5", "1"]
+            )
         axes.tick_params(labelbottom=number == len(tracks) - 1)
         _name_track(page, name, track.means(structure.parts), number, above - 0.03)
     middle = top + track_height * len(tracks) / 2

@@ -67,8 +67,8 @@ def lowest(series: Iterable[LayerSeries]) -> float:
     rows = [
         row for one in series for row in (one.value, one.low, one.null, one.untrained, one.ceiling)
     ]
-    numbers = np.concatenate([row for row in rows if row is not None])
-    return float(np.clip(min(numbers[np.isfinite(numbers)], default=0.0), -1, 0))
+    numbers = np.concatenate([[0.0], *(row for row in rows if row is not None)])
+    return float(np.clip(min(numbers[np.isfinite(numbers)]), -1, 0))
 
 
 def prepare(axes: Axes, structure: Structure, lowest: float, highest: float = 1.0) -> None:
@@ -93,6 +93,13 @@ def draw_references(axes: Axes, track: LayerSeries, unit: float, distance: bool 
         values = getattr(track, name)
         if values is not None:
             axes.plot(layers, values, **style, linewidth=0.8 * unit, zorder=2, label=name)
+
+
+def draw_singles(axes: Axes, rows: Iterable[Values], number: int, unit: float) -> None:
+    """Draw what a pair's curve is the mean of as thin lines in its colour."""
+    for row in rows:
+        style: dict[str, Any] = {"color": colour_of(number), "linewidth": 0.5 * unit, "alpha": 0.8}
+        axes.plot(row, **style, zorder=2.8, label="single")
 
 
 def draw_curve(
