@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from reasons.test_answer_numbers import answer_of
 from reasons.test_swaps import BLOCKS, GAP, place_of, score
 from scipy import stats
 
@@ -76,14 +79,16 @@ def test_the_interval_of_a_mean_is_that_of_its_own_numbers_without_each_block_of
 
 
 def test_tables_and_numbers_have_every_seed():
-    from reasons.test_answer_numbers import answer_of
-
     place = of_seeds(0.09, 0.11)
     assert place.table()["difference real, seed 1"].tolist() == pytest.approx([0, 0.11, -0.02])
     assert place.path_table()["real, seed 0"].tolist() == pytest.approx([0.2, 0.5, 0.8])
-    from dataclasses import replace
+    best = blocks_of(place)["best"]
+    assert blocks_of(place)["seeds"] == [0, 1]
+    assert best["of_seeds"] == pytest.approx([0.09, 0.11])
+    assert best["gain"]["value"] == pytest.approx(0.1)
+    assert best["low_of_best"] > 0
+    assert blocks_of(of_seeds(0.2, 0.05))["best"]["low_of_best"] is None
 
-    kept = numbers(replace(answer_of(0.002), place=place))["blocks"]
-    assert kept["seeds"] == [0, 1]
-    assert kept["best"]["of_seeds"] == pytest.approx([0.09, 0.11])
-    assert kept["best"]["gain"]["value"] == pytest.approx(0.1)
+
+def blocks_of(place: Place) -> dict:
+    return numbers(replace(answer_of(0.002), place=place))["blocks"]

@@ -10,7 +10,8 @@ from yolo_synth.reasons.answer import OF_SEVERAL, Answer
 from yolo_synth.reasons.checks import in_order
 from yolo_synth.reasons.pictures import Estimate, Score
 from yolo_synth.reasons.recalibration import Recalibration
-from yolo_synth.reasons.swaps import Place
+from yolo_synth.reasons.spread import Spread
+from yolo_synth.reasons.swaps import Place, Swap
 
 FORMAT: Final = 1
 """Of these numbers: raise it whenever one is called or means another thing."""
@@ -24,8 +25,8 @@ def numbers(answer: Answer) -> Numbers:
     Scores and differences are `{"value", "low", "high"}` of mAP@0.5 with their 95 % intervals over
     images. `network` and `oracle` are names, `weights` digests of their states, `domains` the real and
     the synthetic one. A `block` has the first and the last of its layers, and beside the ends of its own
-    interval that of the best of several (`low_of_best`). Of several seeds `blocks` is the mean, and
-    `of_seeds` what each has; all else is of the first.
+    interval that of the best of several (`low_of_best`). Of several seeds `blocks` is the mean,
+    `of_seeds` what each has, and `low_of_best` None where they are too far apart; all else is of the first.
     """
     gap, real_images = answer.gap, answer.images[0]
     return {
@@ -89,7 +90,7 @@ def _blocks(place: Place) -> Numbers:
         {
             "layers": [swap.layers.start, swap.layers.stop - 1],
             "gain": _estimate(gain),
-            "low_of_best": _known(gain.value - OF_SEVERAL * (gain.value - gain.low)),
+            "low_of_best": _low_of_best(place, swap, gain),
             "of_seeds": place.singly(swap),
         }
         for swap, gain in place.gains()
@@ -102,6 +103,12 @@ def _blocks(place: Place) -> Numbers:
         "barrier": _estimate(place.barrier(0)[1]),
         "barrier_synthetic": _estimate(place.barrier(1)[1]),
     }
+
+
+def _low_of_best(place: Place, swap: Swap, gain: Estimate) -> float | None:
+    if not Spread(place.singly(swap)).is_told:
+        return None
+    return _known(gain.value - OF_SEVERAL * (gain.value - gain.low))
 
 
 def _score(score: Score) -> Numbers:
