@@ -182,8 +182,8 @@ def block_sentence(place: Place, gap: Gap) -> str:
     )
     if gain.value - OF_SEVERAL * (gain.value - gain.low) <= 0:
         return f"{text}, which so few images cannot tell from none."
-    luck = "images and seeds" if place.singles else "the images"
-    return f"{text}: the difference sits there more than luck of {luck} would have it."
+    agreed = ", and the seeds agree" if place.singles else ""
+    return f"{text}: the difference sits there more than luck of the images would have it{agreed}."
 
 
 def path_sentence(place: Place, gap: Gap) -> str:
