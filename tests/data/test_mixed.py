@@ -79,6 +79,16 @@ def test_no_image_comes_twice_and_epochs_draw_others_of_the_larger_part():
     assert drawn([100, 30], [1, 2], epoch=1) != drawn([100, 30], [1, 2], seed=1, epoch=1)
 
 
+def test_an_epoch_of_another_length_keeps_the_shares_and_shows_all_of_the_short_part(tiny_root):
+    data = mixture(tiny_root, shares={"real": 1, "synthetic": 1}, epoch_images=81)
+    data.sets["real"].train_images = 5
+    names = data.names("train")
+    shown = [names[index] for index, _ in data.train_dataloader().sampler]
+    real = Counter(name for name in shown if name.startswith("real/"))
+    assert (len(shown), real.total(), len(real)) == (81, 41, 5)
+    assert set(real.values()) == {8, 9}
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_share_an_epoch(ranks):
     alone = drawn([100, 30], [1, 2], epoch=3)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -530,3 +531,38 @@ def memory_of_its_own(samples):
     """Return the kilobytes that this process does not share with the one that started it."""
     text = Path("/proc/self/smaps_rollup").read_text()
     return sum(int(line.split()[1]) for line in text.splitlines() if "Private_Dirty" in line)
+
+
+def test_few_training_images_are_drawn_by_their_seed_and_lie_within_more_of_them(street):
+    whole = BDD100K(street / "bdd100k")
+    drawn = {
+        (n, seed): BDD100K(street / "bdd100k", train_images=n, train_seed=seed)
+        for n in (3, 8)
+        for seed in (None, 1)
+    }
+    few = {key: data.names("train") for key, data in drawn.items()}
+    for (n, seed), names in few.items():
+        assert len(set(names)) == n
+        assert set(names) <= set(whole.names("train"))
+        assert drawn[n, seed].names("test") == whole.names("test")
+    assert set(few[3, None]) < set(few[8, None])
+    assert set(few[3, 1]) < set(few[8, 1])
+    assert set(few[8, None]) != set(few[8, 1])
+    with pytest.raises(ValueError, match="cannot draw 99 images from split 'train', which has 12"):
+        BDD100K(street / "bdd100k", train_images=99).names("train")
+    with pytest.raises(ValueError, match=r"data\.epoch_images is a number of images, not 0"):
+        BDD100K(street / "bdd100k", epoch_images=0)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_longer_epoch_shows_images_again_and_augments_them_anew(ranks):
+    shown = [pair for rank in range(ranks) for pair in TrainSampler(5, ranks, rank, 0, 32)]
+    counts = Counter(index for index, _ in shown)
+    assert sorted(counts) == list(range(5))
+    assert set(counts.values()) == {6, 7}
+    assert len({seed for _, seed in shown}) == 32
+    turns = [index for index, _ in TrainSampler(5, 1, 0, 0, 30)]
+    orders = [tuple(turns[start : start + 5]) for start in range(0, 30, 5)]
+    assert all(sorted(order) == list(range(5)) for order in orders)
+    assert len(set(orders)) > 1, "shuffled anew each time"
+    assert len(list(TrainSampler(5, 1, 0, 0, 3))) == 3

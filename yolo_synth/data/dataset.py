@@ -174,21 +174,35 @@ class TrainSampler(DistributedSampler[Any]):
         seed: int = 0,
         drawn: int | None = None,
     ) -> None:
-        """Shuffle `range(length)` for one of `num_replicas` ranks; an epoch has all, or `drawn`."""
-        images = range(length if drawn is None else drawn)
-        super().__init__(images, num_replicas, rank, seed=seed)  # type: ignore[arg-type]
+        """Shuffle `range(length)` for one of `num_replicas` ranks; an epoch has all, or `drawn`.
+
+        Where `drawn` is more, it goes through all again and again, each time shuffled anew.
+        """
+        self.drawn = length if drawn is None else drawn
+        super().__init__(range(self.drawn), num_replicas, rank, seed=seed)  # type: ignore[arg-type]
         self.length = length
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = np.random.default_rng((self.seed, self.epoch))
         order = np.resize(self.order(generator), self.total_size)
-        seeds = generator.integers(2**32, size=self.length)
-        for index in order[self.rank :: self.num_replicas].tolist():
-            yield index, int(seeds[index])
+        seeds = generator.integers(2**32, size=max(self.length, self.drawn))
+        # An image that comes again is augmented anew.
+        own = (
+            np.resize(np.arange(self.drawn), self.total_size) if self.drawn > self.length else order
+        )
+        mine = slice(self.rank, None, self.num_replicas)
+        for index, number in zip(order[mine].tolist(), own[mine].tolist(), strict=True):
+            yield index, int(seeds[number])
 
     def order(self, generator: np.random.Generator) -> NDArray[np.int64]:
         """Draw an epoch's images, in order, by their number in the data set."""
-        return generator.permutation(self.length)
+        return shuffled(self.length, self.drawn, generator)
+
+
+def shuffled(length: int, drawn: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Shuffle `range(length)` as often as it takes to have `drawn` of it, and return so many."""
+    turns = [generator.permutation(length) for _ in range(max(1, -(-drawn // max(1, length))))]
+    return np.concatenate(turns)[:drawn]
 
 
 class _Packed(list[Target]):

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from yolo_synth.data.dataset import TrainSampler
+from yolo_synth.data.dataset import TrainSampler, shuffled
 from yolo_synth.data.module import DetectionData, log
 from yolo_synth.data.splits import SPLITS
 from yolo_synth.data.table import COLUMNS
@@ -28,6 +28,7 @@ class Mixed(DetectionData):
 
     With shares, an epoch has as many images as the shares allow without showing one twice: of the part
     that is short all, of the others a sample, which is another one in every epoch. Without, it has all.
+    With `epoch_images` it has so many, in the shares if there are any, and shows some again.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Mixed(DetectionData):
         of_part = [name.partition("/")[0] for name in self.names("train")]
         lengths = [of_part.count(name) for name in self.sets]
         shares = [self.shares[name] for name in self.sets]
-        return SharesSampler(lengths, shares, replicas, rank, seed)
+        return SharesSampler(lengths, shares, replicas, rank, seed, self.epoch_images)
 
     @rank_zero_only
     def log_counts(self) -> None:
@@ -161,8 +162,11 @@ class SharesSampler(TrainSampler):
         num_replicas: int = 1,
         rank: int = 0,
         seed: int = 0,
+        drawn: int | None = None,
     ) -> None:
         """Say how many images each part has and what its share of an epoch is, by any measure.
+
+        An epoch may be longer or shorter than that, `drawn`: then images come again, or fewer of each.
 
         Raises:
             ValueError: If a part would give no image.
@@ -170,6 +174,9 @@ class SharesSampler(TrainSampler):
         each = min(length / share for length, share in zip(lengths, shares, strict=True))
         self.lengths = list(lengths)
         self.counts = [round(each * share) for share in shares]
+        if drawn is not None:
+            ends = np.cumsum([0, *shares]) / sum(shares) * drawn
+            self.counts = np.diff(ends.round().astype(int)).tolist()
         if not all(self.counts):
             raise ValueError(
                 f"data.shares: of parts with {' and '.join(map(str, lengths))} training images, an "
@@ -181,7 +188,7 @@ class SharesSampler(TrainSampler):
         """Draw an epoch's images of all parts, shuffled."""
         starts = np.cumsum([0, *self.lengths])
         drawn = [
-            start + generator.permutation(length)[:count]
+            start + shuffled(length, count, generator)
             for start, length, count in zip(starts, self.lengths, self.counts, strict=False)
         ]
         return generator.permutation(np.concatenate(drawn))

@@ -8,7 +8,6 @@ the sample alone, not on the number of workers or ranks or on whether the run wa
 from __future__ import annotations
 
 import logging
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,11 +22,12 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from yolo_synth.boxes import Resize
 from yolo_synth.data.cache import ImageCache
-from yolo_synth.data.conditions import Where, check_where, select
+from yolo_synth.data.conditions import Where, select
 from yolo_synth.data.dataset import Batch, ImageDataset, TrainSampler, draw, in_order, loader
 from yolo_synth.data.groups import named_by
 from yolo_synth.data.headers import image_size
 from yolo_synth.data.images import Augmentation, Sample
+from yolo_synth.data.options import check_options
 from yolo_synth.data.splits import (
     SPLITS,
     group_split,
@@ -77,6 +77,9 @@ class DetectionData(LightningDataModule):
         where: Where | None = None,
         domain: str | None = None,
         groups: str | Path | None = None,
+        train_images: int | None = None,
+        train_seed: int | None = None,
+        epoch_images: int | None = None,
     ) -> None:
         """Store the settings; nothing is read yet.
 
@@ -94,7 +97,7 @@ class DetectionData(LightningDataModule):
                 image at 416); filled as images are asked for, shared by all runs that name it. None
                 decodes each time.
             on_error: What to do about an image that cannot be read: `raise` names it and ends the run;
-                `skip` reads all once at every start, names the bad ones and leaves them out.
+                `skip` reads all once at every start and leaves out the bad ones, by name.
             max_skipped: Share of a split's images that may be skipped; of more the run ends.
             split_by: How to divide without lists: `image` draws 60, 20 and 20 % of the images, as in
                 the paper; `group` the same in whole groups (sequences, rides), so that no near-duplicate
@@ -108,25 +111,18 @@ class DetectionData(LightningDataModule):
                 GTAV, the class's name for others. Conditions are added to it (Real-night).
             groups: CSV of each image's group, as the groups.csv of `data check --out`: frames of a
                 sequence, near-duplicates. It overrules what the data set says. Null leaves that.
+            train_images: Train on so many of the training images, drawn one by one: a smaller number's
+                are among a greater's. Null takes all.
+            train_seed: Seed of that draw; null is 0.
+            epoch_images: Images of an epoch: the training images, shuffled, again and again, until
+                there are so many. Null shows each once.
 
         Raises:
-            ValueError: If a size or a share is none, a condition is about no attribute, both `splits`
-                and `split_by` are given, or `domain` is no name.
+            ValueError: If an option is none, or a condition is about no attribute.
         """
         super().__init__()
         self._first_epoch = 0
-        if image_size < 1:
-            raise ValueError(f"data.image_size is a side in pixels, not {image_size}")
-        if not 0 <= max_skipped < 1:
-            raise ValueError(f"data.max_skipped is a share of images, 0 to 1, not {max_skipped}")
-        if splits is not None and split_by is not None:
-            raise ValueError(
-                f"data.splits ({splits}) and data.split_by ({split_by}) are both given: choose one, "
-                "the other is null"
-            )
-        if domain is not None and not re.fullmatch(r"\w[\w+.-]*", domain):
-            raise ValueError(f"data.domain: {domain!r} is no name of letters, digits, - _ + and .")
-        check_where(where or {})
+        check_options(locals())
         self.root = Path(root)
         self.splits = None if splits is None else Path(splits)
         self.split_by: SplitBy = split_by or self.default_split
@@ -134,15 +130,15 @@ class DetectionData(LightningDataModule):
         self.domain = domain
         self.groups_file = None if groups is None else Path(groups)
         self.split_seed = split_seed
+        self.train_images, self.train_seed = train_images, train_seed or 0
+        self.epoch_images = epoch_images
         self.image_size = image_size
         self.resize: Resize = resize
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.augment = augment
-        self.mosaic = mosaic
+        self.augment, self.mosaic = augment, mosaic
         self.cache = None if cache is None else Path(cache)
-        self.on_error = on_error
-        self.max_skipped = max_skipped
+        self.on_error, self.max_skipped = on_error, max_skipped
         self._unreadable: frozenset[str] = frozenset()
         self._has_looked = False
         self._table: pd.DataFrame | None = None
@@ -207,6 +203,10 @@ class DetectionData(LightningDataModule):
             images = self.table.drop_duplicates("image")
             names = self.divide(images)
             self._names = {part: select(images, names[part], self.where, part) for part in names}
+            if self.train_images is not None:
+                own = self._names["train"]
+                drawn = set(draw(own, self.train_images, self.train_seed, "train"))
+                self._names["train"] = [name for name in own if name in drawn]
         if split not in self._names:
             raise ValueError(f"there is no split {split!r}; there are {', '.join(self._names)}")
         return [name for name in self._names[split] if name not in self._unreadable]
@@ -291,7 +291,7 @@ class DetectionData(LightningDataModule):
 
     def train_sampler(self, replicas: int, rank: int, seed: int) -> TrainSampler:
         """Return what draws an epoch's training images: all of them, shuffled."""
-        return TrainSampler(len(self.names("train")), replicas, rank, seed)
+        return TrainSampler(len(self.names("train")), replicas, rank, seed, self.epoch_images)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Return the validation images, each once, in the list's order."""
