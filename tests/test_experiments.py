@@ -158,7 +158,7 @@ def test_a_sweep_trains_a_run_on_each_device_at_a_time(tmp_path, monkeypatch):
     }
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.dump(sweep))
-    monkeypatch.setattr("yolo_synth.commands.sweep.visible", lambda: ["2", "5"])
+    monkeypatch.setattr("yolo_synth.commands.trainings.visible", lambda: ["2", "5"])
     assert main(["sweep", str(file), f"--runs={tmp_path}/runs"]) == 0
     taken: dict[str, list[tuple[float, float]]] = {}
     for log in (tmp_path / "runs/logs").iterdir():

@@ -76,6 +76,7 @@ MAY_KNOW = {
         *("boxes", "networks", "data", "devices", "adapting", "average_precision", "difference"),
         *("matching", "scoring", "torch", "torchmetrics", "pandas", "tqdm"),
     },
+    "curves": {"runs", "pandas", "scipy"},
     "evaluation": {
         *("labels", "analysis", "data", "diagnosis", "networks", "runs", "scoring"),
         *("torch", "pandas", "tqdm"),
@@ -105,7 +106,7 @@ MAY_KNOW = {
     "report": {
         *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
         *("claims", "comparison_files", "crossing", "difference", "evaluation", "files", "devices"),
-        *("diagnosis", "diagnosis_tables", "objects", "reasons", "detecting", "found"),
+        *("diagnosis", "diagnosis_tables", "objects", "reasons", "detecting", "found", "curves"),
         *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
     "commands": {
@@ -132,6 +133,7 @@ MAY_KNOW = {
             "adapting",
             "advice",
             "objects",
+            "curves",
         ),
     },
 }

@@ -104,6 +104,10 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
         "commands.advise:advise",
         "say what of a network to train on a few labelled real pictures, and what to freeze",
     ),
+    "curve": Verb(
+        "commands.curve:curve",
+        "train on ever more real pictures, with and without synthetic ones, and say what these are worth",
+    ),
     "objects": Verb(
         "commands.objects:objects",
         "say how alike networks see objects, and how far apart each puts those of two domains",

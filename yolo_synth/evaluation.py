@@ -131,6 +131,23 @@ def evaluation_table(
     return pd.DataFrame(rows)
 
 
+def scores_on(
+    runs: Sequence[Run], domain: str, data: Config, batch_size: int = 16, trust: bool = False
+) -> list[Scores]:
+    """Return the scores of finished runs on the test images of one domain, kept in their folders.
+
+    Args:
+        runs: The runs.
+        domain: What the domain is called.
+        data: Its data configuration.
+        batch_size: Images per batch.
+        trust: Whether classes from elsewhere that it names are imported and run.
+    """
+    images = _TestImages(batch_size, trust)
+    bar = tqdm(runs, desc="evaluate", unit="test", leave=False)
+    return [_scores(run, domain, data, images) for run in bar]
+
+
 def domain_data(finished: Sequence[Run], files: str | Sequence[str] = ()) -> dict[str, Config]:
     """Return the data configuration of each domain that runs were trained on, and of further ones.
 

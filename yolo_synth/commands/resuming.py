@@ -35,6 +35,20 @@ def changed_options(before: runs.Config, now: runs.Config, prefix: str = "") -> 
     return changed
 
 
+def of_the_result(config: runs.Config, prefix: str = "") -> dict[str, object]:
+    """Return the options of a configuration that matter to the trained weights, by their whole names."""
+    found: dict[str, object] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            found |= of_the_result(value, f"{name}.")
+        elif _PLACES.fullmatch(name):
+            found[name] = value is not None
+        elif not _NOT_OF_THE_RESULT.fullmatch(name):
+            found[name] = value
+    return found
+
+
 def run_of_before(folder: Path, now: runs.Config) -> runs.Run | None:
     """Return the run in a folder that a command goes on with; None if nothing is there to protect.
 
