@@ -22,7 +22,6 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.optimize import minimize_scalar
 
 Array = NDArray[np.float64]
 
@@ -31,9 +30,9 @@ FEWEST: Final = 3
 
 CONFIDENCE: Final = 0.95
 
-BETAS: Final = np.geomspace(0.02, 6, 400)
-FLOORS: Final = np.linspace(0, 1, 401)
-FACTORS: Final = np.geomspace(1e-3, 1e3, 600)
+BETAS: Final = np.geomspace(0.02, 6, 300)
+FLOORS: Final = np.linspace(0, 1, 201)
+FACTORS: Final = np.geomspace(1e-3, 1e3, 400)
 """Where each parameter is looked for; an interval that reaches an end is open there."""
 
 
@@ -115,14 +114,12 @@ def fit_curve(numbers: Array, errors: Array) -> Curve:
         raise ValueError(f"a curve takes {FEWEST} numbers of pictures above 0, not {len(numbers)}")
     numbers, errors = np.asarray(numbers, float), np.asarray(errors, float)
     mean = errors.mean(0)
-    rests = [_linear(numbers, mean, beta)[2] for beta in BETAS]
-    near = int(np.argmin(rests))
+    near = int(_linear(numbers, mean, BETAS)[2].argmin())
     ends = BETAS[max(0, near - 1)], BETAS[min(len(BETAS) - 1, near + 1)]
-    found = minimize_scalar(
-        lambda beta: _linear(numbers, mean, beta)[2], bounds=ends, method="bounded"
-    )
-    beta = float(found.x if found.fun < rests[near] else BETAS[near])
-    factor, floor, _ = _linear(numbers, mean, beta)
+    finer = np.linspace(*ends, 2001)
+    best = int(_linear(numbers, mean, finer)[2].argmin())
+    factor, floor, _ = (float(value[best]) for value in _linear(numbers, mean, finer))
+    beta = float(finer[best])
     intervals = {}
     if len(errors) > 1:
         limit = critical(len(errors))
@@ -134,17 +131,18 @@ def fit_curve(numbers: Array, errors: Array) -> Curve:
     return Curve(numbers, errors, factor, beta, floor, intervals)
 
 
-def _linear(n: Array, errors: Array, beta: float) -> tuple[float, float, float]:
-    """Return D and C, neither below 0, that fit best at a beta, and the sum of squares that is left."""
-    shape = n**-beta
-    centred = shape - shape.mean()
-    factor = float(errors @ centred / (centred @ centred))
-    floor = float(errors.mean() - factor * shape.mean())
-    if floor < 0:
-        factor, floor = float(errors @ shape / (shape @ shape)), 0.0
-    if factor < 0:
-        factor, floor = 0.0, float(errors.mean())
-    return factor, floor, float(((errors - factor * shape - floor) ** 2).sum())
+def _linear(n: Array, errors: Array, betas: Array) -> tuple[Array, Array, Array]:
+    """Return D and C, neither below 0, that fit best at each beta, and the sum of squares that is left."""
+    shapes = n[None] ** -betas[:, None]
+    centred = shapes - shapes.mean(1, keepdims=True)
+    factor = centred @ errors / (centred**2).sum(1)
+    floor = errors.mean() - factor * shapes.mean(1)
+    factor = np.where(floor < 0, shapes @ errors / (shapes**2).sum(1), factor)
+    floor = floor.clip(0)
+    floor = np.where(factor < 0, errors.mean(), floor)
+    factor = factor.clip(0)
+    rest = errors - factor[:, None] * shapes - floor[:, None]
+    return factor, floor, (rest**2).sum(1)
 
 
 def _t_of_exponents(n: Array, errors: Array) -> Array:

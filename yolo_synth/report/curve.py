@@ -47,12 +47,13 @@ def write_curve(answer: Answer, folder: Path) -> None:
     page = still_page(
         "curve.html",
         title="What synthetic pictures are worth in real ones",
-        findings=[answer.sentence()],
+        sentence=answer.sentence(),
         svg=inline_svg(drawn),
         caption=(
             f"mAP@0.5 on {answer.tests:,} {real} test images by number of real training pictures: a small "
-            "point a training, a large one the mean over seeds, the fitted curve and its 95 % interval "
-            "over seeds at each number."
+            "point a training, a large one the mean over seeds"
+            + (", the fitted curve and its 95 % interval over seeds." if answer.curves else ".")
+            + (" The grey line is the sentence above." if answer.curves else "")
         ),
         notes=answer.notes(),
         tables=[html_table(table) for table in _tables(answer)],
@@ -74,8 +75,12 @@ def _tables(answer: Answer) -> Iterator[Table]:
     yield Table(
         "scores",
         "mAP",
-        f"mAP@0.5 on {real} test images, mean over {answer.seeds} seeds"
-        + (" and its standard deviation." if answer.seeds > 1 else "."),
+        f"mAP@0.5 on {real} test images, "
+        + (
+            f"mean over {answer.seeds} seeds and standard deviation (sd) between them."
+            if answer.seeds > 1
+            else "of one seed."
+        ),
         answer.score_table(),
     )
     if answer.curves:
