@@ -28,6 +28,8 @@ def sweep(file: str, runs: str = "runs", parallel: int | None = None) -> None:
     Raises:
         ValueError: If the file is no grid, or a run failed.
     """
+    if parallel is not None and parallel < 1:
+        raise ValueError(f"--parallel is at least 1, not {parallel}")
     everything = trials(file, runs)
     finished = _finished(runs)
     train_all(

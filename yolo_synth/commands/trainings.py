@@ -45,8 +45,6 @@ def train_all(
     Raises:
         ValueError: If a run failed; what was to follow its wave is not begun.
     """
-    if parallel is not None and parallel < 1:
-        raise ValueError(f"--parallel is at least 1, not {parallel}")
     todo = [[trial for trial in wave if not is_finished(trial)] for wave in waves]
     total, left = sum(map(len, waves)), sum(map(len, todo))
     logs.mkdir(parents=True, exist_ok=True)
