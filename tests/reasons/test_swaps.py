@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,6 +114,10 @@ def test_the_barrier_is_a_number_on_both_domains_and_stands_in_the_table():
     assert "+0.200 [+0.200, +0.200] on Real and +0.100" in said
     assert "there is one on Real and Synthetic ones" in said
     assert "there is one on Synthetic ones" in path_sentence(place_of(gains, 0, drawn=0.6), GAP)
+    shaky = [low.path[0], low.path[1]._replace(real=score(0.3, 0.05)), low.path[2]]
+    unsure = replace(low, path=shaky)
+    assert unsure.barrier(0)[1].low > 0  # but it is the farthest of several steps
+    assert "there is one on Synthetic ones" in path_sentence(unsure, GAP)
     table = low.path_table()
     assert table["real below the line"].tolist() == pytest.approx([0, 0.2, 0])
     assert table["synthetic below the line"].tolist() == pytest.approx([0, 0.1, 0])

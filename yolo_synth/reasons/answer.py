@@ -17,7 +17,7 @@ from yolo_synth.reasons.spread import Spread
 from yolo_synth.reasons.swaps import Place
 
 OF_SEVERAL: Final = 1.45
-"""Widens a block's 95 % interval to that of the best of eight (Bonferroni; Student's t of 39)."""
+"""Widens a 95 % interval to that of the best of eight (Bonferroni; Student's t of 39)."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def block_sentence(place: Place, gap: Gap) -> str:
         f"{_of_what(place)} {best.name}, {blocks}, raise mAP@0.5 on {real} images most "
         f"({_each(gain, seeds)})"
     )
-    if gain.value - OF_SEVERAL * (gain.value - gain.low) <= 0:
+    if low_of_best(gain) <= 0:
         return f"{text}, which so few images cannot tell from none."
     agreed = ", and the seeds agree" if place.singles else ""
     return f"{text}: the difference sits there more than luck of the images would have it{agreed}."
@@ -193,12 +193,17 @@ def path_sentence(place: Place, gap: Gap) -> str:
         step, fall = place.barrier(side)
         seeds = Spread([one.falls(side)[step].value for one in place.singles])
         said.append(f"{_each(fall, seeds, ' (each {})')} on {domain}")
-        told += [domain] if fall.low > 0 and seeds.is_told else []
+        told += [domain] if low_of_best(fall) > 0 and seeds.is_told else []
     return (
         f"{_of_what(place)} the barrier on the way of weights to the oracle, how far mAP@0.5 falls below "
         f"the straight line between both, is {' and '.join(said)} images: "
         + (f"there is one on {' and '.join(told)} ones." if told else "none that could be told.")
     )
+
+
+def low_of_best(best: Estimate) -> float:
+    """Return the lower end of the interval of the largest of several numbers."""
+    return best.value - OF_SEVERAL * (best.value - best.low)
 
 
 def _of_what(place: Place) -> str:

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from yolo_synth.reasons.answer import OF_SEVERAL, Answer
+from yolo_synth.reasons.answer import Answer, low_of_best
 from yolo_synth.reasons.checks import in_order
 from yolo_synth.reasons.pictures import Estimate, Score
 from yolo_synth.reasons.recalibration import Recalibration
 from yolo_synth.reasons.spread import Spread
-from yolo_synth.reasons.swaps import Place, Swap
+from yolo_synth.reasons.swaps import Place
 
 FORMAT: Final = 1
 """Of these numbers: raise it whenever one is called or means another thing."""
@@ -90,7 +90,9 @@ def _blocks(place: Place) -> Numbers:
         {
             "layers": [swap.layers.start, swap.layers.stop - 1],
             "gain": _estimate(gain),
-            "low_of_best": _low_of_best(place, swap, gain),
+            "low_of_best": _known(
+                low_of_best(gain) if Spread(place.singly(swap)).is_told else np.nan
+            ),
             "of_seeds": place.singly(swap),
         }
         for swap, gain in place.gains()
@@ -103,12 +105,6 @@ def _blocks(place: Place) -> Numbers:
         "barrier": _estimate(place.barrier(0)[1]),
         "barrier_synthetic": _estimate(place.barrier(1)[1]),
     }
-
-
-def _low_of_best(place: Place, swap: Swap, gain: Estimate) -> float | None:
-    if not Spread(place.singly(swap)).is_told:
-        return None
-    return _known(gain.value - OF_SEVERAL * (gain.value - gain.low))
 
 
 def _score(score: Score) -> Numbers:
