@@ -107,7 +107,7 @@ MAY_KNOW = {
         *("labels", "boxes", "networks", "data", "analysis", "runs", "probe", "comparison"),
         *("claims", "comparison_files", "crossing", "difference", "evaluation", "files", "devices"),
         *("diagnosis", "diagnosis_tables", "objects", "reasons", "detecting", "found", "curves"),
-        *("torch", "pandas", "matplotlib", "tqdm", "jinja2"),
+        *("advice", "torch", "pandas", "matplotlib", "tqdm", "jinja2"),
     },
     "commands": {
         *("labels", "boxes", "networks", "detector", "data", "analysis", "runs", "probe"),

@@ -49,13 +49,17 @@ def findings(
     seen = {network for pair in pairs for network in (pair.first, pair.second)}
     names = {f"{model}/{seed}" for model, seed in frame[["model", "seed"]].to_numpy()}
     labels = seen | {label(name) for name in names - {network.run for network in seen}}
+    given = sorted(network for network in labels if not network.is_initial)
     nothing = dict.fromkeys({(pair.probe, pair.size) for pair in pairs}, Models({}, {}))
     study = SimpleNamespace(
-        pairs=list(pairs), scores=frame, margin=0.1, models=nothing | (models or {})
+        pairs=list(pairs),
+        scores=frame,
+        labels=given,
+        margin=0.1,
+        models=nothing | (models or {}),
     )
     said = [s for panel in panels for s in panel.sentences(panel.compute(study))]
     said += opinion.sentences(opinion.compute(study))
     said += gap.sentences(list(gaps))
     two = [pair for pair in pairs if pair.is_two_runs]
-    given = freezing.Freezing(sorted(x for x in labels if not x.is_initial), frame, two, contrasts)
-    return [*said, *freezing.sentences(given)]
+    return [*said, *freezing.sentences(freezing.Freezing(given, frame, two, contrasts))]

@@ -21,7 +21,7 @@ from yolo_synth.report import page
 from yolo_synth.report.figures import inline_svg, svg_of
 from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.page import write_page
-from yolo_synth.report.panel import Report, Table
+from yolo_synth.report.panel import Finding, Report, Section, Table
 from yolo_synth.report.panels import gap, similarity
 from yolo_synth.report.panels.gap import DomainGap
 
@@ -72,7 +72,10 @@ def parted(run, seed):
 
 
 def shown(pairs, gaps=()):
-    return [similarity.section(similarity.Layers(pairs, {})), gap.section(gaps)]
+    return [
+        similarity.section(similarity.Layers(pairs, {}))._replace(said=["Alike & <b>not</b>."]),
+        gap.section(gaps)._replace(said=["Farthest apart in layer 81."]),
+    ]
 
 
 def scorecard():
@@ -114,11 +117,13 @@ def gaps():
 def report(pairs, gaps):
     return Report(
         "Real & synthetic <images>",
-        ["Layers differ at 79 < 86."],
+        [Finding("Layers differ at 79 < 86, by 0.5 [0.4, 0.6].", "gap", "Where the domains part")],
         ["other data than the paper's"],
         STRUCTURE,
-        [scorecard(), layer_table()],
-        shown(pairs, gaps),
+        [
+            *shown(pairs, gaps),
+            Section("scorecard", "Scorecard", tables=[scorecard(), layer_table()]),
+        ],
     )
 
 
@@ -165,7 +170,8 @@ def test_names_in_tables_are_text_and_stand_whole():
 
 def test_text_is_text_whatever_is_in_it(html, pairs):
     assert "<h1>Real &amp; synthetic &lt;images&gt;</h1>" in html
-    assert "<li>Layers differ at 79 &lt; 86.</li>" in html
+    assert "<li>Layers differ at 79 &lt; 86, by 0.5" in html
+    assert "<li>Alike &amp; &lt;b&gt;not&lt;/b&gt;.</li>" in html
     assert html.count("</script>") == 4
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', html)
     assert json.loads(data[1])["pairs"][3]["second"] == NAMES[3]
@@ -450,15 +456,30 @@ def test_runs_of_one_seed_are_shown_first_and_others_can_be_chosen(browser, file
     assert browser.execute_script(names) == ["U-Real/0 vs U-Synthetic/0"]
 
 
-def test_all_but_the_first_findings_are_folded_away(report, tmp_path):
-    write_page(
-        replace(report, findings=[f"Number {i} < 9." for i in range(7)]), tmp_path / "r.html"
-    )
-    html = (tmp_path / "r.html").read_text()
-    first, folded = html.split("<summary>All 7 findings</summary>")
-    assert "<li>Number 4 &lt; 9.</li>" in first
-    assert "Number 5" not in first
-    assert '<ol class="findings" start="6"><li>Number 5 &lt; 9.</li>' in folded
+def test_the_card_stands_first_and_each_sentence_leads_to_its_section(opened, html):
+    assert html.index('id="findings"') < html.index('id="layers"')
+    sentence = opened.find_element("css selector", ".card li")
+    assert "0.5\N{NO-BREAK SPACE}[0.4,\N{NO-BREAK SPACE}0.6]." in html
+    link = sentence.find_element("css selector", "a")
+    assert link.text == "Where the domains part"
+    link.click()
+    assert opened.execute_script(
+        "return document.querySelector(location.hash).closest('section').innerText"
+    ).startswith("Where the domains part")
+    opened.execute_script("history.replaceState(null, '', location.pathname)")
+
+
+def test_each_paragraph_and_each_table_stands_in_its_section(html):
+    sections = re.findall(r'<section aria-labelledby="(.*?)">(.*?)</section>', html, re.DOTALL)
+    assert [key for key, _ in sections] == ["layers", "gap", "scorecard"]
+    of = dict(sections)
+    assert of["layers"].index('id="tracks"') < of["layers"].index("<li>Alike")
+    assert of["layers"].index("<li>Alike") < of["layers"].index('id="matrices"')
+    assert of["gap"].index("Figure 4.") < of["gap"].index("<li>Farthest apart in layer 81.</li>")
+    assert html.count("Farthest apart in layer 81.") == 1
+    assert 'id="table-scorecard"' in of["scorecard"]
+    for key in ("findings", *of):
+        assert f'<a href="#{key}">' in html.partition("</nav>")[0]
 
 
 def test_a_report_without_pairs_has_its_text(browser, report, tmp_path):
@@ -466,8 +487,8 @@ def test_a_report_without_pairs_has_its_text(browser, report, tmp_path):
     browser.get_log("browser")
     browser.get((tmp_path / "report.html").as_uri())
     assert browser.get_log("browser") == []
-    assert "Layers differ at 79 < 86." in text(browser, "main")
-    assert not browser.find_element("id", "figures").is_displayed()
+    assert "Layers differ at 79 < 86, by 0.5" in text(browser, "main")
+    assert not browser.find_elements("id", "figures")
 
 
 def test_without_scripts_the_page_shows_how_alike_the_networks_are(html):

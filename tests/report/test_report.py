@@ -174,7 +174,7 @@ def test_probes_are_never_pooled(out):
     assert values[0] != values[1]
 
 
-def test_a_second_call_computes_nothing_again(runs, out, monkeypatch):
+def test_a_second_call_computes_nothing_again_and_prints_the_card(runs, out, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in (out / "figures").iterdir()}
     tables = table_bytes(out)
     for module, name in (
@@ -193,6 +193,8 @@ def test_a_second_call_computes_nothing_again(runs, out, monkeypatch):
     report(str(runs), str(out), images=200, sizes=(32,))
     assert table_bytes(out) == tables
     assert {path: path.stat().st_mtime_ns for path in (out / "figures").iterdir()} == before
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("1. F-Synthetic has mAP@0.5 ")
 
 
 def test_grams_are_kept_with_the_runs_and_not_with_the_report(runs, out, tmp_path, monkeypatch):

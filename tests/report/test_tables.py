@@ -36,8 +36,13 @@ def pair(first: str, second: str, backbone: float, head: float, **options) -> Co
     return comparison(first, second, biased=diagonal, debiased=diagonal / 2, **options)
 
 
+def of(frame: pd.DataFrame) -> scores.Scores:
+    runs = zip(frame["model"], frame["seed"], strict=True)
+    return scores.Scores([label(f"{model}/{seed}") for model, seed in dict.fromkeys(runs)], frame)
+
+
 def score_tables(frame: pd.DataFrame) -> list[Table]:
-    return list(scores.tables(frame))
+    return list(scores.tables(of(frame)))
 
 
 def scorecard(tables: list[Table]) -> pd.DataFrame:
@@ -229,7 +234,7 @@ def test_differences_of_map_have_intervals_over_seeds_and_over_the_same_images()
         ("U-Synthetic", 0, "Real", 0.2),
     )
     frame["without"] = [hard + 0.7 + rng.normal(0, 0.001, 20) for _ in range(4)]
-    (table,) = [t for t in scores.tables(frame) if t.key == "table_2_differences"]
+    (table,) = [t for t in score_tables(frame) if t.key == "table_2_differences"]
     row = table.frame.loc[("Real", "U-Real", "F-Real")]
     assert row["second minus first"] == pytest.approx(-0.05)
     assert row["seeds"] == "2 and 1"
@@ -257,17 +262,17 @@ def test_table_2_and_its_sentence_tell_images_and_seeds_apart():
     rows = [("U-Real", 0, "Real", 0.4), ("U-Real", 1, "Real", 0.5), ("F-Real", 0, "Real", 0.3)]
     frame = frame_of(*rows)
     frame["without"] = [value + rng.normal(0, 0.01, 20) for *_, value in rows]
-    real = next(iter(scores.tables(frame))).frame["Real"]
+    real = score_tables(frame)[0].frame["Real"]
     left = (frame["without"][0] + frame["without"][1]) / 2
     reach = student.ppf(0.975, 19) * (19 / 20 * ((left - left.mean()) ** 2).sum()) ** 0.5
     low, high = (real.loc["U-Real", f"over images, {end}"] for end in ("low", "high"))
     assert (low, high) == pytest.approx((0.45 - reach, 0.45 + reach))
     assert real.loc["U-Real", "spread"] == pytest.approx(0.1)
-    [sentence] = scores.sentences(frame)
+    [sentence] = scores.sentences(of(frame))
     told = f"U-Real (seeds: 2) 0.450 (95 % interval over images {low:.3f} to {high:.3f}; seeds 0.400 to"
     assert told in sentence
     assert "the third lies outside the other two in two of three cases" in sentence
-    [single] = scores.sentences(frame[2:])
+    [single] = scores.sentences(of(frame[2:]))
     assert "seeds" not in single
     assert "third" not in single
 

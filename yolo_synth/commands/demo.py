@@ -25,11 +25,11 @@ COMMANDS: Final = (
     ),
     (None, "sweep experiments/tiny_sweep.yaml --runs demo/runs --parallel 2"),
     (None, "evaluate demo/runs"),
-    (None, "report demo/runs --out demo/report --images 60"),
     (
         "demo/runs/U-Synthetic/0/why/why.html",
         "why demo/runs/U-Synthetic --oracle demo/runs/U-Real",
     ),
+    (None, "report demo/runs --out demo/report --images 60"),
 )
 """What each step leaves behind (None: the command itself knows what is done), and the command."""
 
@@ -38,9 +38,9 @@ def demo() -> None:
     """Run the whole study in miniature, in ./demo.
 
     Draws small street scenes in both data sets' formats, trains U-Real, U-Synthetic, F-Real and
-    F-Synthetic on them with two seeds, tests each on both, writes the report and says why U-Synthetic is
-    bad on real scenes. What is done already is not done again; remove ./demo to start afresh. Without
-    ./experiments, its files are written first.
+    F-Synthetic on them with two seeds, tests each on both, says why U-Synthetic is bad on real scenes and
+    writes the report, whose card has that too. What is done already is not done again; remove ./demo to
+    start afresh. Without ./experiments, its files are written first.
     """
     if not Path("experiments/tiny_sweep.yaml").is_file():
         init()

@@ -38,7 +38,7 @@ from yolo_synth.reasons.pictures import (
 from yolo_synth.reasons.recalibration import TRIALS, holding, recalibrate
 from yolo_synth.reasons.spread import mean_place
 from yolo_synth.reasons.swaps import blocks_of, exchange, number_of_trials
-from yolo_synth.report.reasons import PAGE, write_answer
+from yolo_synth.report.reasons import FOLDER, PAGE, write_answer
 from yolo_synth.report.two import Two
 from yolo_synth.runs import Run, domain_name
 
@@ -47,9 +47,6 @@ LAYER_IMAGES: Final = 60
 
 RUN_SIDE: Final = 32
 """And their side in pixels."""
-
-FOLDER: Final = "why"
-"""Where a run's answer lies in its folder."""
 
 
 def examine(

@@ -7,6 +7,7 @@ from the arrays that are packed into the page.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,15 +26,13 @@ from yolo_synth.files import write_whole
 from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.packing import TRACK_PRECISION, packed_matrices, packed_rows
 from yolo_synth.report.panel import Curves, Report
+from yolo_synth.report.words import BRACKETS
 
 LIMIT: Final = 3_000_000
 """Bytes that a page stays under, pictures aside, by giving up precision where it must."""
 
 PRECISIONS: Final = (0.001, 0.002, 0.005, 0.01)
 """Steps that the matrices' values are rounded to: the first with which the page stays under `LIMIT`."""
-
-LEADING: Final = 5
-"""Findings that stand before the figures; the others are folded away."""
 
 MEASURES: Final = {"debiased": "Debiased CKA", "biased": "Biased CKA"}
 """The maps of a pair, the one that is shown first first; of `debiased` are the tracks."""
@@ -155,22 +154,30 @@ def _check(report: Report) -> None:
 
 def _page(report: Report, precision: float) -> str:
     pairs, layers = _pairs(report), len(report.structure)
+    with_curves = [section.key for section in report.sections if section.curves]
     template = Environment(autoescape=True, keep_trailing_newline=True).from_string(
         _text("page.html")
     )
     return template.render(
         report=report,
-        leading=LEADING,
-        curves=[section for section in report.sections if section.curves],
-        pictured=[section for section in report.sections if section.galleries],
+        brackets=BRACKETS,
+        unbroken=_unbroken,
+        numbers={key: number for number, key in enumerate(with_curves, 4)},
         gallery_markup=gallery_markup,
-        tables=[html_table(table) for table in report.tables],
+        html_table=html_table,
         css=_text("page.css"),
         js="\n".join(_text(f"{name}.js") for name in SCRIPTS),
         # `<` could only end the script element: as an escape it is the same JSON.
         data=json.dumps(_data(report, precision), allow_nan=False).replace("<", "\\u003c"),
         rows=packed_rows([row for pair in pairs for row in _rows(pair).values()], layers),
         matrices=packed_matrices(pairs, layers, precision),
+    )
+
+
+def _unbroken(text: str) -> str:
+    """Keep a number and its interval on one line."""
+    return re.sub(
+        r" (\[[^]]*])", lambda found: f" {found[1]}".replace(" ", "\N{NO-BREAK SPACE}"), text
     )
 
 

@@ -116,6 +116,48 @@ def main_pairs(pairs: Iterable[Comparison]) -> list[list[Comparison]]:
     return chosen
 
 
+class Away(NamedTuple):
+    """A model that is tested on images of another domain than it was trained on.
+
+    Attributes:
+        model: Its name.
+        home: What it was trained on.
+        other: What it is tested on besides.
+        oracle: A model that was trained on that; "" if there is none.
+    """
+
+    model: str
+    home: str
+    other: str
+    oracle: str = ""
+
+
+def away_from_home(labels: Sequence[Label], domains: Iterable[str]) -> Away | None:
+    """Return the model that the card speaks of: of synthetic training, on real images, if there are both.
+
+    Else it is the first model that was trained on another domain than the first one, on that one's
+    images, or else the first model on the first images that it was not trained on. A freely trained
+    network goes before one with frozen layers.
+
+    Args:
+        labels: All runs, in the order of the report.
+        domains: What there are test images of.
+    """
+    tested = list(domains)
+    trained = sorted(labels, key=lambda label: label.frozen != "none")
+    homes = [home for home in dict.fromkeys(one.domain for one in trained) if home in tested]
+    real, synthetic = paper.SPLITS
+    ways = [(synthetic, real), *((home, homes[0]) for home in homes[1:])]
+    ways += [(home, other) for home in homes[:1] for other in tested if other != home]
+    for home, other in ways:
+        if home in homes and other in tested:
+            models, oracles = (
+                [one.model for one in trained if one.domain == domain] for domain in (home, other)
+            )
+            return Away(models[0], home, other, *oracles[:1])
+    return None
+
+
 _MAIN = tuple(("none", domain) for domain in paper.SPLITS)
 
 

@@ -68,7 +68,7 @@ class Pictures(NamedTuple):
 
 
 class Section(NamedTuple):
-    """What a panel has on the page besides tables and sentences.
+    """A panel on the page.
 
     Attributes:
         key: Its address in the page.
@@ -79,16 +79,39 @@ class Section(NamedTuple):
         svg: A picture for readers whose browser runs no script.
         pictures: SVG pictures, drawn beforehand.
         galleries: What networks find, as small photographs.
+        said: Its sentences, which the report adds.
+        tables: Its tables that are shown; the same.
     """
 
     key: str
     title: str
-    caption: str
+    caption: str = ""
     curves: Sequence[Curves] = ()
     pairs: Sequence[Comparison] = ()
     svg: str = ""
     pictures: Sequence[str] = ()
     galleries: Sequence[Pictures] = ()
+    said: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not any(self[3:])
+
+
+class Finding(NamedTuple):
+    """A sentence of the card, and the section that shows what it rests on.
+
+    Attributes:
+        text: The sentence, with its number and interval.
+        key: The section's address.
+        title: Its heading.
+    """
+
+    text: str
+    key: str
+    title: str
 
 
 @dataclass(frozen=True)
@@ -97,18 +120,16 @@ class Report:
 
     Attributes:
         title: Its title.
-        findings: Sentences with the numbers that they rest on.
+        card: What to know first, in a few sentences.
         notes: What was left out, and what differs from the paper's study.
         structure: The networks' layers.
-        tables: The tables that are shown.
-        sections: What the panels have on the page besides.
+        sections: The panels.
     """
 
     title: str
-    findings: Sequence[str]
+    card: Sequence[Finding]
     notes: Sequence[str]
     structure: Structure
-    tables: Sequence[Table]
     sections: Sequence[Section] = ()
 
 
@@ -126,7 +147,9 @@ class Panel(Generic[Result]):
         tables: What is written and shown as tables.
         sentences: Findings, the most important first.
         figures: What is drawn into files.
-        section: What the page shows besides.
+        section: What the page shows besides tables and sentences.
+        short: The panel's sentence of the card: one short one with a number and its interval, which
+            says `undecided` where the interval does; nothing where there is nothing to say.
     """
 
     key: str
@@ -136,3 +159,4 @@ class Panel(Generic[Result]):
     sentences: Callable[[Result], Iterable[str]] | None = None
     figures: Callable[[Result], Iterable[Drawing]] | None = None
     section: Callable[[Result], Section] | None = None
+    short: Callable[[Result], str] | None = None

@@ -28,6 +28,9 @@ from yolo_synth.report.panel import Table
 from yolo_synth.report.still import still_page
 from yolo_synth.report.two import MEASURE, Picture, Two
 
+FOLDER: Final = "why"
+"""Where a run's answer lies in its folder."""
+
 PAGE: Final = "why.html"
 SAID: Final = "why.json"
 """The card and its numbers for other programs, and for the report."""

@@ -15,7 +15,7 @@ from yolo_synth.files import write_whole
 from yolo_synth.report.figures import Drawing, write_figures
 from yolo_synth.report.notes import differences, sample_notes
 from yolo_synth.report.page import write_page
-from yolo_synth.report.panel import Panel, Report, Section, Table
+from yolo_synth.report.panel import Finding, Panel, Report, Section
 from yolo_synth.report.panels import (
     diagnosis,
     freezing,
@@ -23,6 +23,7 @@ from yolo_synth.report.panels import (
     opinion,
     outputs,
     pictures,
+    remedies,
     scorecard,
     scores,
     similarity,
@@ -35,23 +36,28 @@ from yolo_synth.report.panels import (
 from yolo_synth.report.panels.similarity_figures import HEADLINE
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import write_table
+from yolo_synth.report.words import BRACKETS
 
-# First what training added: most of the plain similarity can come from the common start.
 PANELS: Final[tuple[Panel[Any], ...]] = (
-    start.PANEL,
-    scores.PANEL,
-    diagnosis.PANEL,
-    outputs.PANEL,
-    pictures.PANEL,
     similarity.PANEL,
+    scores.PANEL,
     verdicts.PANEL,
-    opinion.PANEL,
-    gap.PANEL,
-    boxes.PANEL,
+    start.PANEL,
     freezing.PANEL,
+    remedies.PANEL,
+    gap.PANEL,
+    opinion.PANEL,
+    boxes.PANEL,
+    diagnosis.PANEL,
+    pictures.PANEL,
+    outputs.PANEL,
     scorecard.PANEL,
 )
-"""The report, in its order."""
+"""The report, in its order. The card has it too: how large the gap is, where the networks part, what
+training added, what freezing changed, what to try next."""
+
+CARD: Final = 5
+"""Sentences of the card, at most."""
 
 
 def report(
@@ -104,6 +110,8 @@ def report(
         study.has_pictures = not no_pictures
         result = write_panels(study, folder, draw_all=figures == "all")
         write_page(result, folder / "report.html")
+    for number, finding in enumerate(result.card, 1):
+        say(f"{number}. {finding.text}")
     for note in result.notes:
         say(note)
     say(f"{out}: report.html, findings.md, tables/, figures/ and matrices/")
@@ -111,26 +119,40 @@ def report(
 
 def write_panels(study: Study, folder: Path, draw_all: bool = False) -> Report:
     """Compute what is missing, write all but the page into a folder and return what the page shows."""
-    tables: list[Table] = []
-    findings: list[str] = []
+    card: list[Finding] = []
     sections: list[Section] = []
     drawings: list[Drawing] = []
     for panel in PANELS:
         result = panel.compute(study)
-        tables += panel.tables(result) if panel.tables else ()
-        findings += panel.sentences(result) if panel.sentences else ()
+        tables = list(panel.tables(result)) if panel.tables else []
+        for table in tables:
+            write_table(table, folder / "tables")
         drawings += panel.figures(result) if panel.figures else ()
-        sections += [panel.section(result)] if panel.section else ()
+        own = panel.section(result) if panel.section else Section(panel.key, panel.title)
+        section = own._replace(
+            said=list(panel.sentences(result)) if panel.sentences else (),
+            tables=[table for table in tables if not table.is_data],
+        )
+        if not section.is_empty:
+            sections.append(section)
+        if panel.short and (text := panel.short(result)):
+            card.append(Finding(text, section.key, section.title))
     notes = [*study.notes, *differences(study), *sample_notes(study)]
-    for table in tables:
-        write_table(table, folder / "tables")
-    lines = [f"# {HEADLINE}", "", *_items(findings), "", "## Notes", "", *_items(notes), ""]
-    write_whole(folder / "findings.md", "\n".join(lines))
+    report = Report(HEADLINE, card[:CARD], notes, study.structure, sections)
+    write_whole(folder / "findings.md", _as_text(report))
     chosen = [drawing for drawing in drawings if draw_all or drawing.is_papers]
     write_figures(chosen, folder / "figures")
-    shown = [table for table in tables if not table.is_data]
-    return Report(HEADLINE, findings, notes, study.structure, shown, sections)
+    return report
 
 
-def _items(sentences: list[str]) -> list[str]:
-    return [f"- {markdown_text(sentence)}" for sentence in sentences]
+def _as_text(report: Report) -> str:
+    """Return all sentences as Markdown, the card first."""
+    lines = [f"# {report.title}", ""]
+    for number, (text, key, title) in enumerate(report.card, 1):
+        lines.append(f"{number}. {markdown_text(text)} ([{title}](report.html#{key}))")
+    lines += ["", BRACKETS, ""] if report.card else []
+    said = [(section.title, section.said) for section in report.sections]
+    for title, sentences in [*said, ("Notes", report.notes)]:
+        if sentences:
+            lines += [f"## {title}", "", *(f"- {markdown_text(one)}" for one in sentences), ""]
+    return "\n".join(lines)

@@ -55,6 +55,7 @@ class Study:
         margin: By which fraction two models may be less or more alike than two seeds and count as
             alike as those.
         objects: Whether boxes are looked at too.
+        files: What names further test images.
         has_pictures: Whether pictures are shown, for which networks run once more.
     """
 
@@ -98,7 +99,8 @@ class Study:
         self.folder = folder
         self.margin = margin
         self.objects = objects
-        self._data, self._trust = data, trust
+        self.files = [data] if isinstance(data, str) else list(data)
+        self._trust = trust
         self._measures = measures
         configs = domain_data([subject.run for subject in self.subjects], data)
         self.domains = {
@@ -114,7 +116,7 @@ class Study:
     def scores(self) -> pd.DataFrame:
         """A row per run and domain, of `evaluation.evaluation_table`."""
         finished = [subject.run for subject in self.subjects]
-        return evaluation_table(finished, data=self._data, trust=self._trust)
+        return evaluation_table(finished, data=self.files, trust=self._trust)
 
     def probes(self, size: int) -> list[Probe]:
         """Return the images of every domain at a size."""

@@ -17,6 +17,12 @@ from yolo_synth.analysis.similarity.seeds import difference_of_means
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import Comparison
 
+BRACKETS: Final = (
+    "In brackets: 95 % intervals. Those of mAP are over images and seeds, or over images alone where there "
+    "is one seed and for what why and advise found; those of CKA are over images, for these trainings."
+)
+"""What stands under the card."""
+
 ONE_SEED: Final = "; whether that is more than another seed would change is unknown with one seed"
 
 
@@ -45,6 +51,22 @@ def interval(value: float, low: float, high: float) -> str:
     if not np.isfinite([low, high]).all():
         return number(value)
     return f"{number(value)} (95 % interval over images {number(low)} to {number(high)})"
+
+
+def bracketed(value: float, low: float, high: float, digits: int = 3, sign: bool = False) -> str:
+    """Write an estimate with its interval as the card does, `0.57 [0.47, 0.67]`, as far as there is one.
+
+    Args:
+        value: Itself.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        digits: After the point.
+        sign: Whether what is above nought has a plus.
+    """
+    texts = [
+        f"{'+' if sign and one > 0 else ''}{number(one, digits)}" for one in (value, low, high)
+    ]
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]" if np.isfinite([low, high]).all() else texts[0]
 
 
 def listed(texts: Iterable[object]) -> str:

@@ -223,12 +223,24 @@ def difference_over_both(
     if freedom < 1 or blocks < 2:
         return apart, float("nan"), float("nan")
     images = (blocks - 1) * float(np.var(without))
-    total = seeds + images
-    if total == 0:
-        return apart, apart, apart
-    joint = total**2 / (seeds**2 / freedom + images**2 / (blocks - 1))
-    reach = float(student.ppf((1 + level) / 2, joint)) * total**0.5
+    reach = reach_of_sum([(seeds, freedom), (images, blocks - 1)], level)
     return apart, apart - reach, apart + reach
+
+
+def reach_of_sum(variances: Sequence[tuple[float, int]], level: float = 0.95) -> float:
+    """Return half an interval's width, of an estimate whose variance is a sum.
+
+    Source: Satterthwaite, as above.
+
+    Args:
+        variances: Of independent parts, each with its degrees of freedom.
+        level: Confidence level.
+    """
+    total = sum(variance for variance, _ in variances)
+    if total == 0:
+        return 0.0
+    joint = total**2 / sum(variance**2 / freedom for variance, freedom in variances)
+    return float(student.ppf((1 + level) / 2, joint)) * float(total**0.5)
 
 
 def _over_seeds(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, int]:

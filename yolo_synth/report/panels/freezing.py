@@ -21,12 +21,12 @@ from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import Comparison
 from yolo_synth.probe import Grams, Label, Subject
 from yolo_synth.report import paper
-from yolo_synth.report.pairs import at_papers_size, is_of_one_seed
+from yolo_synth.report.pairs import at_papers_size, away_from_home, is_of_one_seed
 from yolo_synth.report.panel import Panel, Table
 from yolo_synth.report.panels.scores import both_interval, image_interval, of_model
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import by_layer
-from yolo_synth.report.words import ONE_SEED, change
+from yolo_synth.report.words import ONE_SEED, bracketed, change, listed
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,46 @@ def sentences(result: Freezing) -> Iterator[str]:
     yield from _similarities(result)
 
 
+def short(result: Freezing) -> str:
+    """Say what freezing did to mAP at home and away, as far as seeds and images tell."""
+    tested = list(map(str, result.scores["domain"].unique()))
+    away = away_from_home(result.labels, tested)
+    free, frozen = (_models(result.labels, mode) for mode in ("none", "backbone"))
+    known = [trained for trained in free if free[trained] and frozen[trained]]
+    if not known:
+        return ""
+    trained = away.home if away is not None and away.home in known else known[0]
+    one, other = free[trained][0], frozen[trained][0]
+    first = [trained, *([away.other] if away is not None else [])]
+    told, undecided = [], []
+    for domain in sorted(tested, key=lambda name: first.index(name) if name in first else 9)[:2]:
+        rows = [of_model(result.scores, model, domain) for model in (one, other)]
+        if any(some.empty for some in rows):
+            continue
+        apart, low, high = _effect(*rows)
+        if low > 0 or high < 0:
+            ends = (apart, low, high) if apart > 0 else (-apart, -high, -low)
+            verb = "raised" if apart > 0 else "lowered"
+            told.append(f"{verb} mAP@0.5 on {domain} by {bracketed(*ends)}")
+        else:
+            undecided.append(f"on {domain} ({bracketed(apart, low, high, sign=True)})")
+    if not told and not undecided:
+        return ""
+    what = f"reezing the backbone while training on {trained}"
+    seeds = result.scores.groupby("model")["seed"].nunique()
+    alone = ONE_SEED if min(seeds[one], seeds[other]) < 2 else ""
+    if not told:
+        return f"What f{what} did to mAP@0.5 is undecided {listed(undecided)}{alone}."
+    rest = f"; what it did {listed(undecided)} is undecided" if undecided else ""
+    return f"F{what} {listed(told)}{rest}{alone}."
+
+
+def _effect(free: pd.DataFrame, frozen: pd.DataFrame) -> tuple[float, float, float]:
+    """Return the difference of mAP with its interval over seeds and images, or over images alone."""
+    apart, low, high = both_interval(free, frozen)
+    return (apart, low, high) if low == low else (apart, *image_interval(free, frozen))
+
+
 def _models(labels: Sequence[Label], frozen: str) -> dict[str, list[str]]:
     """Return the models with something frozen, by what they were trained on."""
     found: dict[str, list[str]] = {}
@@ -283,4 +323,4 @@ def _by_layer(result: Freezing, probe: str, third: str, frozen: str) -> str:
     )
 
 
-PANEL = Panel("freezing", "What freezing does", compute, tables, sentences)
+PANEL = Panel("freezing", "What freezing does", compute, tables, sentences, short=short)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from yolo_synth.analysis.similarity.seeds import difference_of_means, difference_over_both
+from yolo_synth.analysis.similarity.seeds import (
+    difference_of_means,
+    difference_over_both,
+    reach_of_sum,
+)
 from yolo_synth.analysis.similarity.series import Values
 from yolo_synth.difference.scores import interval
+from yolo_synth.probe import Label
+from yolo_synth.report.pairs import away_from_home
 from yolo_synth.report.panel import Panel, Table
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import SPREAD, seeds_as_columns
-from yolo_synth.report.words import number
+from yolo_synth.report.words import bracketed, number
 
 _SEVERAL: Final = 3
 """Seeds from which on a spread is more than one difference."""
@@ -26,13 +32,21 @@ _SECOND: Final = (
 )
 
 
-def compute(study: Study) -> pd.DataFrame:
-    """Return a row per run and domain, of `evaluation.evaluation_table`."""
-    return study.scores
+class Scores(NamedTuple):
+    """What the panel speaks of: the runs, and a row per run and domain, of `evaluation_table`."""
+
+    labels: Sequence[Label]
+    rows: pd.DataFrame
 
 
-def tables(scores: pd.DataFrame) -> Iterator[Table]:
+def compute(study: Study) -> Scores:
+    """Return the scores of all runs on all domains."""
+    return Scores(study.labels, study.scores)
+
+
+def tables(result: Scores) -> Iterator[Table]:
     """Yield Table 2, mAP@0.5, and the same by class."""
+    scores = result.rows
     by_domain = scores.assign(column=scores["domain"])
     yield Table(
         "table_2",
@@ -57,6 +71,15 @@ def tables(scores: pd.DataFrame) -> Iterator[Table]:
             index=["model", "seed"], columns=["domain", "class"], values="value", sort=False
         ).sort_index(axis=1, level="domain", sort_remaining=False),
     )
+    if rows := list(_gaps(result)):
+        yield Table(
+            "table_2_gaps",
+            "Table 2, gaps: mAP@0.5 on the domain of training and on others",
+            "A model's mean over seeds on test images of the domain that it was trained on, minus that on "
+            "others, with its 95 % interval over images (jackknife; each domain's by themselves) and, with "
+            "two seeds, over seeds too (of each training the difference counts; Satterthwaite's freedom).",
+            pd.DataFrame(rows).set_index(["model", "trained on", "tested on"]),
+        )
     if not (differences := _differences(scores)).empty:
         yield Table(
             "table_2_differences",
@@ -69,6 +92,17 @@ def tables(scores: pd.DataFrame) -> Iterator[Table]:
             "where it holds 0, the models cannot be told apart.",
             differences,
         )
+
+
+def _gaps(result: Scores) -> Iterator[dict[str, object]]:
+    """Yield a row a model and domain that it was not trained on."""
+    homes = {label.model: label.domain for label in result.labels}
+    for model, other in product(homes, result.rows["domain"].unique()):
+        home, rows = (of_model(result.rows, model, name) for name in (homes[model], other))
+        if other != homes[model] and not home.empty and not rows.empty:
+            value, low, high = gap_interval(home, rows)
+            ends = {"gap": value, "gap, low": low, "gap, high": high}
+            yield {"model": model, "trained on": homes[model], "tested on": other, **ends}
 
 
 def _differences(scores: pd.DataFrame) -> pd.DataFrame:
@@ -158,8 +192,55 @@ def _with_intervals(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def sentences(scores: pd.DataFrame) -> Iterator[str]:
+def short(result: Scores) -> str:
+    """Say how much less a model finds on images of another domain, as far as seeds and images tell."""
+    away = away_from_home(result.labels, result.rows["domain"].unique())
+    if away is None:
+        return ""
+    home, other = (of_model(result.rows, away.model, domain) for domain in (away.home, away.other))
+    if home.empty or other.empty:
+        return ""
+    apart, low, high = gap_interval(home, other)
+    text = (
+        f"{away.model} has mAP@0.5 {number(home['map50'].mean(), 3)} on {away.home} and "
+        f"{number(other['map50'].mean(), 3)} on {away.other} test images"
+    )
+    if low <= 0 <= high:
+        text += f": whether that is a gap is undecided, {bracketed(apart, low, high, sign=True)}"
+    elif apart < 0:
+        text += f": it is better there, by {bracketed(-apart, -high, -low)}"
+    else:
+        text += f", a gap of {bracketed(apart, low, high)}"
+    text += "" if np.isfinite(low) else " (no interval: too few test images)"
+    oracle = of_model(result.rows, away.oracle, away.other)
+    if not oracle.empty:
+        reached = number(oracle["map50"].mean(), 3)
+        text += f"; {away.oracle}, trained on {away.other}, has {reached} there"
+    return f"{text}{'' if len(home) > 1 else ' (one seed)'}."
+
+
+def gap_interval(home: pd.DataFrame, other: pd.DataFrame) -> tuple[float, float, float]:
+    """Return how much higher a model's mean mAP is on the first domain, with its 95 % interval.
+
+    The interval is over images, which are others in either domain, and over seeds if there are two: of
+    each training both scores are known, so it is their difference that varies. NaN where nobody knows.
+    """
+    apart = (home.set_index("seed")["map50"] - other.set_index("seed")["map50"]).dropna()
+    value = float(apart.mean())
+    left = [_left([rows]) for rows in (home, other)]
+    if any(means is None for means in left):
+        return value, float("nan"), float("nan")
+    of_domains = [means[0] for means in left if means is not None]
+    parts = [((len(one) - 1) * float(np.var(one)), len(one) - 1) for one in of_domains]
+    if len(apart) > 1:
+        parts.append((float(apart.var(ddof=1)) / len(apart), len(apart) - 1))
+    reach = reach_of_sum(parts)
+    return value, value - reach, value + reach
+
+
+def sentences(result: Scores) -> Iterator[str]:
     """Yield each model's mean on each domain, its interval over images and its spread over seeds."""
+    scores = result.rows
     means = scores.groupby(["model", "domain"], sort=False)["map50"].mean().unstack(sort=False)
     seeds = {str(model): len(set(rows["seed"])) for model, rows in scores.groupby("model")}
     counts = set(seeds.values())
@@ -191,4 +272,4 @@ def _told(scores: pd.DataFrame, model: str, domain: str) -> str:
     return number(values.mean(), 3) + (f" ({'; '.join(parts)})" if parts else "")
 
 
-PANEL = Panel("scores", "Detection", compute, tables, sentences)
+PANEL = Panel("scores", "Detection", compute, tables, sentences, short=short)

@@ -10,14 +10,14 @@ import pandas as pd
 
 from yolo_synth.analysis.similarity.seeds import ENOUGH_RUNS, label_test
 from yolo_synth.analysis.similarity.series import LayerSeries
-from yolo_synth.analysis.similarity.trainings import Two
+from yolo_synth.analysis.similarity.trainings import Alike, Two
 from yolo_synth.comparison import Comparison
 from yolo_synth.report.models import Models, of_two
 from yolo_synth.report.pairs import is_of_one_seed, main_pairs, views
 from yolo_synth.report.panel import Panel, Table
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import seeds_as_columns
-from yolo_synth.report.words import interval, listed, named, number, part_means
+from yolo_synth.report.words import bracketed, interval, listed, named, number, part_means
 
 View = tuple[str, int]
 
@@ -157,6 +157,49 @@ def _shared(result: Added, group: Sequence[Comparison]) -> Iterator[str]:
         )
 
 
+def short(result: Added) -> str:
+    """Say whether two models share less of what training added than two seeds do, if that is told."""
+    for group in main_pairs(result.pairs)[:1]:
+        pair = group[0]
+        a, b = pair.models
+        added = result.models[pair.probe, pair.size].added
+        for place, part in enumerate(pair.structure.parts):
+            of = {two: _ends(added, two, place) for two in ((a, b), (a, a), (b, b))}
+            if (both := of.pop((a, b))) is not None:
+                seeds = {one: ends for (one, _), ends in of.items() if ends is not None}
+                return _against_seeds((a, b), both, seeds, f"over the {part} ({pair.probe} images)")
+    return ""
+
+
+Ends = tuple[float, float, float]
+
+
+def _ends(added: Mapping[Two, Alike], two: Two, place: int) -> Ends | None:
+    """Return what two models share over a part, with its interval; None if nobody knows."""
+    alike = of_two(added, two)
+    if alike is None or not np.isfinite(alike.means.value[place]):
+        return None
+    low, high = alike.means.ends()
+    return float(alike.means.value[place]), float(low[place]), float(high[place])
+
+
+def _against_seeds(two: Two, both: Ends, seeds: Mapping[str, Ends], where: str) -> str:
+    names, told = " and ".join(two), bracketed(*both, digits=2)
+    if not seeds:
+        return (
+            f"Whether {names} share less of what training added than two seeds of one model do is "
+            f"undecided, since there is one seed of each: partial CKA {told} {where}."
+        )
+    beside = ", of ".join(f"{name} {bracketed(*ends, digits=2)}" for name, ends in seeds.items())
+    if both[2] < min(low for _, low, _ in seeds.values()):
+        start = f"Of what training added {names} share less than two seeds do"
+    elif both[1] > max(high for _, _, high in seeds.values()):
+        start = f"Of what training added {names} share more than two seeds do"
+    else:
+        start = f"Whether {names} share less of what training added than two seeds do is undecided"
+    return f"{start}: partial CKA {told} {where}, two seeds of {beside}."
+
+
 def _share(result: Added, seen: Sequence[Comparison], two: Two, part: str) -> str:
     """Say what two models share of what training added, or two seeds of one; nothing if nobody knows."""
     pairs = [pair for pair in seen if set(pair.models) == set(two)]
@@ -208,4 +251,4 @@ def _training_added(group: Sequence[Comparison]) -> str:
     )
 
 
-PANEL = Panel("start", "What training added", compute, tables, sentences)
+PANEL = Panel("start", "What training added", compute, tables, sentences, short=short)

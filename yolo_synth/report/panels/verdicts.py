@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from yolo_synth.analysis.similarity.chance import SIGNIFICANT
 from yolo_synth.analysis.similarity.series import (
     ALIKE,
     BELOW,
@@ -24,7 +26,13 @@ from yolo_synth.report.models import Models, of_two
 from yolo_synth.report.pairs import is_one_model, main_pairs
 from yolo_synth.report.panel import Panel, Table
 from yolo_synth.report.study import Study
-from yolo_synth.report.words import interval, listed, named, number, percent
+from yolo_synth.report.words import bracketed, interval, listed, named, number, percent, span
+
+Ends = tuple[float, float, float]
+"""A value and its interval."""
+
+_FEW: Final = 2
+"""Stretches of layers, or regions, that a short sentence names."""
 
 
 class Verdicts(NamedTuple):
@@ -144,6 +152,96 @@ def _untrained(pair: Comparison) -> str:
     return f" Two untrained networks of this architecture have a mean debiased CKA of {texts}."
 
 
+def short(result: Verdicts) -> str:
+    """Say in which layers two models part by more than two seeds, if the tests can tell."""
+    groups = main_pairs(result.pairs)
+    if not groups:
+        return ""
+    pair, series = groups[0][0], groups[0][0].debiased_series
+    both = " and ".join(pair.models)
+    alike = of_two(result.models[pair.probe, pair.size].whole, pair.models)
+    if max(result.seeds[model] for model in pair.models) < 2:
+        return (
+            f"Whether {both} part by more than two seeds of one model is undecided, since there is one "
+            f"seed of each{_means(pair, alike)}: train a second one."
+        )
+    total = _judged(series)
+    if series.p_below is None or series.p_alike is None or not total:
+        return ""
+    words = _held(series)
+    below = words == BELOW
+    seen = f"seen with {pair.probe} images"
+    if not below.any():
+        same = int((words == ALIKE).sum())
+        if same == total:
+            return (
+                f"{both}, {seen}, are as alike as two seeds of one model within "
+                f"{percent(result.margin)} in all {total} layers{_of_seeds(pair, alike)}."
+            )
+        return (
+            f"Whether {both}, {seen}, part by more than two seeds of one model is undecided: they are "
+            f"below in 0 and as alike in {same} of {total} layers{_of_seeds(pair, alike)}."
+        )
+    return (
+        f"{both}, {seen}, are less alike than two seeds of one model in {int(below.sum())} of {total} "
+        f"layers{_layers(below)}{_least(groups[0])}{_of_seeds(pair, alike)}."
+    )
+
+
+def _held(series: LayerSeries) -> npt.NDArray[np.str_]:
+    """Return the verdicts of a pair of models, in layers not told from chance in one of seeds too."""
+    return replace(series, p=np.zeros(len(series))).verdict()
+
+
+def _layers(chosen: npt.NDArray[np.bool_]) -> str:
+    """Write which layers there are, if they are few stretches and not all."""
+    ends = np.flatnonzero(np.diff(np.r_[0, chosen.astype(int), 0])).reshape(-1, 2).tolist()
+    few = len(ends) <= _FEW and not chosen.all()
+    return f" ({' and '.join(_bare(range(*pair)) for pair in ends)})" if few else ""
+
+
+def _bare(layers: range) -> str:
+    """Write layers without the word."""
+    return span(layers).rpartition(" ")[2]
+
+
+def _least(group: Sequence[Comparison]) -> str:
+    """Name the scale regions that may be the least alike one in any pair of seeds, if they are few."""
+    regions: dict[range, None] = {}
+    for pair in group:
+        if "p_lowest_region" not in pair.series:
+            return ""
+        can_be = pair.series["p_lowest_region"].value > SIGNIFICANT
+        regions |= {region: None for region in pair.structure.regions if can_be[region.start]}
+        values = pair.debiased_series.value
+        known = [r for r in pair.structure.regions if np.isfinite(values[r]).any()]
+        regions[min(known, key=lambda r: float(np.nanmean(values[r])))] = None
+    if len(regions) > _FEW:
+        return ""
+    return f", least in layers {' or '.join(map(_bare, sorted(regions, key=lambda r: r.start)))}"
+
+
+def _of_seeds(pair: Comparison, alike: Alike | None) -> str:
+    texts = _by_part(_ratios(pair, alike))
+    return f": of two seeds' CKA they have {texts}" if texts else ""
+
+
+def _means(pair: Comparison, alike: Alike | None) -> str:
+    if alike is None:
+        return ""
+    rows = zip(
+        alike.means.value.tolist(), *(ends.tolist() for ends in alike.means.ends()), strict=True
+    )
+    texts = _by_part(dict(zip(pair.structure.parts, rows, strict=False)))
+    return f" (mean CKA {texts}, {pair.probe} images)" if texts else ""
+
+
+def _by_part(found: Mapping[str, Ends]) -> str:
+    known = {part: ends for part, ends in found.items() if np.isfinite(ends[0])}
+    texts = [f"{bracketed(*ends, digits=2)} over the {part}" for part, ends in known.items()]
+    return listed(texts) if texts else ""
+
+
 def _judged(series: LayerSeries) -> int:
     """Return the number of layers that could be other ones in the two networks."""
     return int((~np.isin(series.verdict(), [CONSTANT, SHARED])).sum())
@@ -156,8 +254,7 @@ def _against_seeds(result: Verdicts, group: Sequence[Comparison]) -> str:
         return " How far two trainings of one model are apart is unknown, since there is one seed."
     if series.p_below is None or series.p_alike is None:
         return ""
-    # Of layers that are not told from chance in one pair of seeds, too
-    words = replace(series, p=np.zeros(len(series))).verdict()
+    words = _held(series)
     counts = {word: int((words == word).sum()) for word in (BELOW, ALIKE)}
     total = _judged(series)
     a, b = (result.seeds[model] for model in (one, other))
@@ -172,15 +269,7 @@ def _against_seeds(result: Verdicts, group: Sequence[Comparison]) -> str:
 
 def _of_parts(pair: Comparison, alike: Alike | None) -> str:
     """Say how much of what two seeds reach the means over the parts are."""
-    if alike is None or alike.ratio is None:
-        return ""
-    low, high = alike.ratio.ends()
-    rows = [np.exp(row[-len(pair.structure.parts) :]) for row in (alike.ratio.value, low, high)]
-    texts = [
-        f"{interval(*values)} over the {part}"
-        for part, values in zip(pair.structure.parts, zip(*rows, strict=True), strict=True)
-        if np.isfinite(values).all()
-    ]
+    texts = [f"{interval(*ends)} over the {part}" for part, ends in _ratios(pair, alike).items()]
     if not texts:
         return ""
     return (
@@ -189,4 +278,14 @@ def _of_parts(pair: Comparison, alike: Alike | None) -> str:
     )
 
 
-PANEL = Panel("verdicts", "Verdicts", compute, tables, sentences)
+def _ratios(pair: Comparison, alike: Alike | None) -> dict[str, Ends]:
+    """Return which share of two seeds' similarity each part has, with its interval."""
+    parts = pair.structure.parts
+    if alike is None or alike.ratio is None or not parts:
+        return {}
+    rows = [np.exp(row[-len(parts) :]) for row in (alike.ratio.value, *alike.ratio.ends())]
+    found = dict(zip(parts, zip(*map(np.ndarray.tolist, rows), strict=True), strict=True))
+    return {part: ends for part, ends in found.items() if np.isfinite(ends).all()}
+
+
+PANEL = Panel("verdicts", "Verdicts", compute, tables, sentences, short=short)

@@ -38,7 +38,7 @@ function describeStudy() {
 async function start() {
   readSeries(await unpack("series"));
   readMatrices(await unpack("packed"));
-  $("figures").hidden = false;
+  $("figures").hidden = $("maps").hidden = false;
   describeStudy();
   makeControls();
   makeLegends();
