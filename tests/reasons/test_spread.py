@@ -10,8 +10,9 @@ from reasons.test_answer_numbers import answer_of
 from reasons.test_swaps import BLOCKS, GAP, place_of, score
 from scipy import stats
 
-from yolo_synth.reasons.answer import block_sentence, path_sentence
+from yolo_synth.reasons.answer import Further, Gap, block_sentence, path_sentence
 from yolo_synth.reasons.numbers import numbers
+from yolo_synth.reasons.recalibration import Recalibration, Trial
 from yolo_synth.reasons.spread import Spread, mean_place
 from yolo_synth.reasons.swaps import Place
 
@@ -88,6 +89,18 @@ def test_tables_and_numbers_have_every_seed():
     assert best["gain"]["value"] == pytest.approx(0.1)
     assert best["low_of_best"] > 0
     assert blocks_of(of_seeds(0.2, 0.05))["best"]["low_of_best"] is None
+
+
+def test_gap_and_remedy_are_told_of_every_seed():
+    first = answer_of(0.002)
+    trial = Trial(96, 1.0, score(0.31), score(0.6))
+    other = Gap(GAP.domains, (score(0.3), score(0.9)), GAP.oracle)
+    more = Further(("U-Synthetic/1", "U-Real/1"), other, Recalibration(72, (trial,), other.own, {}))
+    said = replace(first, more=[more]).sentences()
+    assert "The gap of U-Synthetic/1 is +0.600 [" in said[0]
+    assert "In U-Synthetic/1 they change it by +0.010 [" in said[2]
+    table = replace(first, more=[more]).gap_table()
+    assert table["mAP@0.5"].tolist() == pytest.approx([0.2, 0.7, 0.8, 0.2, 0.3, 0.9, 0.8, 0.2])
 
 
 def blocks_of(place: Place) -> dict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ from yolo_synth.detector import save_network
 from yolo_synth.escaping import say
 from yolo_synth.networks.references import Reference
 from yolo_synth.probe import Grams, Subject, joined, start_of, take_probe
-from yolo_synth.reasons.answer import Answer, Gap
+from yolo_synth.reasons.answer import Answer, Further, Gap
 from yolo_synth.reasons.looking import look
 from yolo_synth.reasons.misses import misses
 from yolo_synth.reasons.pictures import (
@@ -184,24 +184,22 @@ class Looking:
 def _answer(
     pairs: list[list[Run | Reference]], examined: list[list[Examined]], looking: Looking
 ) -> tuple[Answer, list[Two]]:
-    """Look for all reasons, one after the other; but for gap and place in the first pair alone."""
+    """Look for all reasons, one after the other; for mistakes and misses in the first pair alone."""
     patient, real, synthetic = examined[0][0]
     fitting = [_pair(read) for read in pairs]
     alike = [pair for pair, _ in fitting if pair]
     blocks = blocks_of(alike[0][0].network, real) if alike else []
     of_pair = number_of_trials(len(blocks)) + 1
-    trials = TRIALS + len(pairs) + len(alike) * of_pair
+    trials = (TRIALS + 1) * len(pairs) + len(alike) * of_pair
     with tqdm(total=trials, desc="why", unit="trial", leave=False) as bar:
         found = [one.found() for one in examined[0]]
-        gaps = [_gap(examined[0], found)]
-        best = [max(range(len(found)), key=lambda n: gaps[0].of(n)[side].value) for side in (0, 1)]
+        gap = _gap(examined[0], found)
+        best = [max(range(len(found)), key=lambda n: gap.of(n)[side].value) for side in (0, 1)]
         (seen, real_boxes), (drawn, synthetic_boxes) = found[best[0]][0], found[best[1]][1]
         checks = look(seen, drawn, (real_boxes, synthetic_boxes))
         bar.update()
-        recalibration = recalibrate(patient, real, synthetic, gaps[0].own, bar.update)
-        for some in examined[1:]:
-            gaps.append(_gap(some, [one.found() for one in some]))
-            bar.update()
+        recalibration = recalibrate(patient, real, synthetic, gap.own, bar.update)
+        further = [_further(some, bar.update) for some in examined[1:]]
         places, layers, seeds = [], [], []
         for read, some, (pair, _) in zip(pairs, examined, fitting, strict=True):
             if pair:
@@ -217,16 +215,24 @@ def _answer(
     answer = Answer(
         called[0],
         (len(real), len(synthetic)),
-        gaps[0],
+        gap,
         recalibration,
         checks,
         mean_place(places, seeds) if places else None,
         misses(real, found[0][0][1], others),
         _notes(called, [said for _, said in fitting]),
         [digest_of(one.patient.reference.network) for one in examined[0]],
-        list(zip(called[1:], gaps[1:], strict=True)),
+        further,
     )
     return answer, layers
+
+
+def _further(examined: list[Examined], progress: Callable[[], object]) -> Further:
+    """Look for what is told of every seed."""
+    gap = _gap(examined, [one.found() for one in examined])
+    progress()
+    recalibration = recalibrate(*examined[0], gap.own, progress)
+    return Further([one.patient.reference.name for one in examined], gap, recalibration)
 
 
 def _gap(examined: list[Examined], found: list[list[tuple[Pictures, list[Detection]]]]) -> Gap:
@@ -240,7 +246,7 @@ def _notes(called: list[tuple[str, ...]], why_not: list[str]) -> list[str]:
     if len(called) == 1:
         return [said for said in why_not if said]
     notes = [f"{names[0]}: {said}" for names, said in zip(called, why_not, strict=True) if said]
-    return [*notes, f"Checks, batch norms and misses are of {called[0][0]} alone."]
+    return [*notes, f"Checks and misses are of {called[0][0]} alone."]
 
 
 def _same(examined: list[Examined]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -228,6 +228,27 @@ def listed(texts: Iterable[object]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+class Further(NamedTuple):
+    """What is known of a further pair of trainings, of another seed.
+
+    Attributes:
+        names: What the network is called, and its oracle if there is one.
+        gap: How large its gap is.
+        recalibration: What the remedy without labels does.
+    """
+
+    names: Sequence[str]
+    gap: Gap
+    recalibration: Recalibration
+
+    def recalibrated(self, real: str) -> str:
+        """Say what the remedy gains on real pictures, if there is one."""
+        if not self.recalibration.trials:
+            return ""
+        gain = signed(self.recalibration.gain)
+        return f" In {self.names[0]} they change it by {gain} on {real} ones."
+
+
 @dataclass(frozen=True)
 class Answer:
     """Why a network is bad on real pictures.
@@ -242,8 +263,7 @@ class Answer:
         missed: What is missed in the real pictures.
         notes: What was not done, and why.
         weights: Digests of the networks' states.
-        more: The gap of each further pair of trainings, under its names; all else but the place is of the
-            first pair.
+        more: What is known of further pairs of trainings; all else but the place is of the first.
     """
 
     names: Sequence[str]
@@ -255,20 +275,23 @@ class Answer:
     missed: Sequence[Part] = ()
     notes: Sequence[str] = ()
     weights: Sequence[str] = ()
-    more: Sequence[tuple[Sequence[str], Gap]] = ()
+    more: Sequence[Further] = ()
 
     def gap_table(self) -> pd.DataFrame:
         """Return a row a network and domain, of all pairs of trainings."""
-        pairs = [(self.names, self.gap), *self.more]
-        return pd.concat([gap.table(names) for names, gap in pairs])
+        further = [one.gap.table(one.names) for one in self.more]
+        return pd.concat([self.gap.table(self.names), *further])
 
     def sentences(self) -> list[str]:
         """Return the card."""
         return [
             gap_sentence(self.gap)
-            + "".join(f" The gap of {n[0]} is {signed(gap.between)}." for n, gap in self.more),
+            + "".join(
+                f" The gap of {one.names[0]} is {signed(one.gap.between)}." for one in self.more
+            ),
             check_sentence(self.checks),
-            recalibration_sentence(self.recalibration, self.gap),
+            recalibration_sentence(self.recalibration, self.gap)
+            + "".join(one.recalibrated(self.gap.domains[0]) for one in self.more),
             *(say(self.place, self.gap) for say in (block_sentence, path_sentence) if self.place),
             *([miss_sentence(self.missed, self.gap.domains[0])] if self.missed else []),
         ]
