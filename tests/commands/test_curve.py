@@ -177,7 +177,7 @@ def test_planted_curves_are_drawn_and_said(tmp_path):
     assert worth["tuned", 160]["more"]
     low, high = worth["tuned", 40]["interval"]
     assert low < 120 < high
-    worth_it = f"120 [{low:.0f}, {high:.0f}] real ones."
+    worth_it = f"120 [{low:.0f}, {high:.0f}] real ones: more than the 40 themselves."
     sentence = f"200 synthetic-trained plus 40 real pictures are worth {worth_it}"
     assert said["sentence"] == sentence
     assert sentence in (tmp_path / "curve.html").read_text()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from yolo_synth.curves.fit import fit_curve
+from yolo_synth.curves.fit import critical, fit_curve
 
 NUMBERS = np.array([10.0, 40.0, 160.0, 640.0])
 
@@ -62,6 +62,15 @@ def test_curves_that_do_not_fall_have_a_curve_all_the_same_and_say_little():
     assert curve.error(NUMBERS) == pytest.approx(np.full(4, rising.mean()))
     low, high = curve.band(NUMBERS)
     assert np.isfinite([low, high]).all()
+
+
+def test_three_seeds_leave_two_degrees_of_freedom():
+    assert critical(3) == pytest.approx(4.303, abs=5e-4)  # from a printed table of Student's t
+    # a floor alone: the band is the interval of a mean, wherever
+    curve = fit_curve(NUMBERS, np.array([[0.4] * 4, [0.5] * 4, [0.6] * 4]))
+    low, high = curve.band(NUMBERS)
+    assert low == pytest.approx(np.full(4, 0.5 - 4.303 * 0.1 / np.sqrt(3)), abs=1e-3)
+    assert high == pytest.approx(1 - low)
 
 
 def test_one_seed_has_no_intervals_and_two_numbers_no_curve():

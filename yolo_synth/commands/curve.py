@@ -30,7 +30,8 @@ def curve(
     Each recipe's error, 1 - mAP@0.5, is fitted by D n^-beta + C over the numbers above 0 (three at least),
     with 95 % intervals over seeds. That of real pictures alone says how many of them reach what another
     recipe does; nothing is said beyond the largest number. curve.html, curve.json, curve.csv and curve.png
-    are written into the folder OUT, trainings below it: the same command goes on where it was ended.
+    are written into the folder OUT, trainings below it, with their checkpoints (of YOLOv3 at full width
+    1.2 GB each): the same command goes on where it was ended.
 
     Args:
         synthetic: Data file of the synthetic images, as experiments/data/gtav.yaml.

@@ -17,7 +17,14 @@ from yolo_synth.commands.grid import Trial
 from yolo_synth.commands.resuming import of_the_result
 from yolo_synth.commands.trainings import train_all
 from yolo_synth.curves.answer import Answer, Point
-from yolo_synth.curves.recipes import OWN_OPTIONS, Plan, Training, budget, trainings
+from yolo_synth.curves.recipes import (
+    OF_ANOTHER_LENGTH,
+    OWN_OPTIONS,
+    Plan,
+    Training,
+    budget,
+    trainings,
+)
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, open_data, read_data, read_yaml
 from yolo_synth.data.summary import refuse_boxless
@@ -79,6 +86,10 @@ def train_curve(
     with claimed(folder, "trains for a curve"):
         waves = trainings(numbers, seeds, rate)
         runs = folder / "trainings" / _key(plan)
+        say(
+            f"{sum(map(len, waves))} trainings of {length.steps:,} steps of {length.batch} pictures, or "
+            f"half as many (synthetic, then real), in {runs}"
+        )
         _train(plan, waves, runs, parallel)
         points = _points([one for wave in waves for one in wave], runs, plan.real, trust)
         here, drawn = modules
@@ -128,6 +139,11 @@ def _experiment(file: str | None, trust: bool) -> dict[str, Any]:
     for name in CHOOSING:
         if experiment.pop(name, None):
             log.warning("%s: %s is left out: a curve measures trainings at their end", file, name)
+    for name in OF_ANOTHER_LENGTH:
+        if trainer.get(name) is not None:
+            log.warning(
+                "%s: trainer.%s is left out: --steps says how long trainings are", file, name
+            )
     return experiment
 
 
@@ -167,6 +183,10 @@ def _see_that_they_go_together(
     for split in ("valid", "test"):
         if not real.names(split):
             raise ValueError(f"{files[0]} has no {split} images, which the curve needs")
+    if not sum(real.dataset("test").boxes_of_each_class(len(real.classes))):
+        raise ValueError(
+            f"{files[0]} has no box of a class in its test images: nothing can be measured"
+        )
 
 
 def _steps(experiment: Config, images: int, batch: int) -> int:

@@ -103,8 +103,9 @@ class Answer:
             )
         found = self.worths["tuned", n]
         why = "" if found.interval else " (one seed gives no interval)"
-        beyond = "" if found.value is not None else ", which is all that was tried"
-        return f"{start} are worth {found.words()} real ones{beyond}{why}."
+        end = f"the {'largest' if found.is_more else 'smallest'} number tried"
+        beyond = "" if found.value is not None else f", {end}"
+        return f"{start} are worth {found.words()} real ones{beyond}{why}{_beside(found, n)}."
 
     def cost(self) -> str:
         """Return what the recipes cost, in a sentence or two."""
@@ -142,24 +143,17 @@ class Answer:
 
     def lines(self) -> Iterator[str]:
         """Return what the terminal is told: a table, the sentence and what it rests on."""
-        shown = self.score_table().map(lambda value: "-" if np.isnan(value) else f"{value:.3f}")
-        yield shown.to_string()
+        yield self.score_table().to_string()
         yield self.sentence()
         yield self.cost()
 
     def score_table(self) -> pd.DataFrame:
-        """Return mean mAP@0.5 over seeds and its standard deviation, a row a number of real pictures."""
-        columns: dict[str, list[float]] = {}
+        """Return mean mAP@0.5 over seeds and its standard deviation as text, a row a number."""
         rows = sorted({0, *self.numbers})
-        for recipe in (*FITTED, "synthetic"):
-            found = [self.scores(recipe, n) for n in rows]
-            columns[TITLES[recipe]] = [
-                float(one.mean()) if len(one) else float("nan") for one in found
-            ]
-            if self.seeds > 1:
-                columns[f"{TITLES[recipe]}, sd"] = [
-                    float(one.std(ddof=1)) if len(one) else float("nan") for one in found
-                ]
+        columns = {
+            TITLES[recipe]: [_mean_and_deviation(self.scores(recipe, n)) for n in rows]
+            for recipe in (*FITTED, "synthetic")
+        }
         return pd.DataFrame(columns, pd.Index(rows, name="real pictures"))
 
     def fit_table(self) -> pd.DataFrame:
@@ -238,6 +232,25 @@ class Answer:
                 for (recipe, n), found in self.worths.items()
             ],
         }
+
+
+def _beside(found: Worth, n: int) -> str:
+    """Say whether something is worth more than the real pictures that are part of it."""
+    if found.interval is None:
+        return ""
+    low, high = found.interval
+    if low is not None and low > n:
+        return f": more than the {n:,} themselves"
+    if high is not None and high < n:
+        return f": fewer than the {n:,} themselves"
+    return f"; whether that is more than the {n:,} themselves is not sure"
+
+
+def _mean_and_deviation(scores: Array) -> str:
+    if not len(scores):
+        return "\N{EN DASH}"
+    spread = f" \N{PLUS-MINUS SIGN} {scores.std(ddof=1):.3f}" if len(scores) > 1 else ""
+    return f"{scores.mean():.3f}{spread}"
 
 
 def _open(high: float | None, name: str) -> str:

@@ -41,10 +41,12 @@ _OF_A_MIXTURE: Final = (
 """Options that a mixture has in place of its parts."""
 
 _OF_ONE_RUN: Final = ("data", "seed_everything", "name", "variant", "runs", "ckpt_path")
-_OF_THE_LENGTH: Final = (
-    *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "val_check_interval"),
-    *("check_val_every_n_epoch", "limit_train_batches", "overfit_batches", "fast_dev_run"),
+_OF_THE_LENGTH: Final = ("max_epochs", "max_steps", "check_val_every_n_epoch")
+OF_ANOTHER_LENGTH: Final = (
+    *("min_epochs", "min_steps", "max_time", "val_check_interval", "limit_train_batches"),
+    *("overfit_batches", "fast_dev_run", "accumulate_grad_batches"),
 )
+"""Options of the trainer that would give trainings another length than the curve's."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ class Plan:
         settings: dict[str, Any] = {
             key: value for key, value in self.experiment.items() if key not in _OF_ONE_RUN
         }
-        trainer = {k: v for k, v in settings.get("trainer", {}).items() if k not in _OF_THE_LENGTH}
+        left_out = (*_OF_THE_LENGTH, *OF_ANOTHER_LENGTH)
+        trainer = {k: v for k, v in settings.get("trainer", {}).items() if k not in left_out}
         trainer |= {"max_epochs": epochs, "check_val_every_n_epoch": epochs}
         quiet = {"enable_progress_bar": False, "enable_model_summary": False}
         nothing = {name: {"images": 0} for name in ("similarity", "pictures")}

@@ -77,7 +77,7 @@ def _tables(answer: Answer) -> Iterator[Table]:
         "mAP",
         f"mAP@0.5 on {real} test images, "
         + (
-            f"mean over {answer.seeds} seeds and standard deviation (sd) between them."
+            f"mean over {answer.seeds} seeds and standard deviation between them."
             if answer.seeds > 1
             else "of one seed."
         ),
