@@ -106,7 +106,7 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
     ),
     "curve": Verb(
         "commands.curve:curve",
-        "train on ever more real pictures, with and without synthetic ones, and say what these are worth",
+        "say how mAP on real images grows with labelled real pictures, and what synthetic ones are worth",
     ),
     "objects": Verb(
         "commands.objects:objects",
