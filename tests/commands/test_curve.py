@@ -71,7 +71,7 @@ def test_what_was_killed_goes_on_and_comes_to_the_same_bytes(
     files, tmp_path, started, monkeypatch, capsys
 ):
     assert main(arguments(files, tmp_path / "whole")) == 0
-    assert started == ["synthetic 0", "real-6 0", "both-6 0", "tuned-6-lr=0.000333333 0"]
+    assert started == ["synthetic 0", "real-6 0", "both-6 0", "tuned-6-lr=0.001 0"]
     said = capsys.readouterr()
     assert "What 24 synthetic-trained plus 6 real pictures are worth is not said" in said.out
     assert "Each recipe takes 10 steps of 2 pictures in all" in said.out
@@ -100,7 +100,7 @@ def test_what_was_killed_goes_on_and_comes_to_the_same_bytes(
         with pytest.raises(RuntimeError, match="killed"):
             main(arguments(files, tmp_path / "killed"))
     assert main(arguments(files, tmp_path / "killed")) == 0
-    assert started == ["both-6 0", "both-6 0", "tuned-6-lr=0.000333333 0"]
+    assert started == ["both-6 0", "both-6 0", "tuned-6-lr=0.001 0"]
     for name in ("curve.json", "curve.csv", "curve.html", "curve.svg"):
         whole, killed = (tmp_path / where / name for where in ("whole", "killed"))
         assert whole.read_bytes() == killed.read_bytes(), name

@@ -42,7 +42,7 @@ def curve(
             its data, seed and name are left out. By default what fit does.
         steps: Steps of each training, rounded up to a multiple of 10; by default as many as the experiment
             takes for all real pictures.
-        rate: Learning rate of the second half of synthetic, then real; by default a third of the model's.
+        rate: Learning rate of the second half of synthetic, then real; by default the model's own.
         out: Folder to write to.
         parallel: How many runs to train at a time, as in sweep.
         trust: Whether classes from elsewhere that the files name are imported and run.

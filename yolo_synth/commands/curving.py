@@ -43,9 +43,6 @@ EPOCHS: Final = 100
 RATE: Final = 1e-4
 """Learning rate of such a one."""
 
-GENTLER: Final = 3
-"""The second half of synthetic, then real has the learning rate divided by this."""
-
 SECTIONS: Final = ("model", "trainer", "freezing")
 """Parts of an experiment file that a curve keeps, each with its options."""
 
@@ -80,7 +77,7 @@ def train_curve(
     length = budget(steps, module.batch_size)
     if length.steps != steps:
         say(f"--steps {steps} is rounded up to {length.steps}")
-    rate = rate or float(experiment.get("model", {}).get("lr", RATE)) / GENTLER
+    rate = rate or float(experiment.get("model", {}).get("lr", RATE))
     plan = Plan(experiment, read_data(real_data), read_data(synthetic), length)
     folder = Path(out)
     with claimed(folder, "trains for a curve"):
