@@ -155,6 +155,14 @@ def test_files_that_do_not_go_together_are_refused(
     assert started == []
 
 
+def test_real_and_synthetic_given_the_wrong_way_round_are_told_apart(files, started, capsys):
+    given = [str(files / "bdd100k.yaml"), str(files / "gtav.yaml")]
+    for sets in (given, given[:1] * 2):
+        assert main(["curve", *sets, f"--out={files}/none"]) == 2
+        assert "the first is to be the file of the synthetic data" in capsys.readouterr().err
+    assert started == []
+
+
 def test_planted_curves_are_drawn_and_said(tmp_path):
     """The second recipe at n is as good as the first at three times as many."""
     points = []

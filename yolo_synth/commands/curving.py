@@ -158,6 +158,12 @@ def _see_that_they_go_together(
     modules: Sequence[DetectionData], files: Sequence[str], numbers: Sequence[int]
 ) -> None:
     """Refuse what would end a training, or make recipes differ by more than their pictures."""
+    named = [domain_name(read_data(file)) for file in files]
+    if named == ["Synthetic", "Real"] or Path(files[0]).resolve() == Path(files[1]).resolve():
+        raise ValueError(
+            f"curve {files[1]} {files[0]}: the first is to be the file of the synthetic data, the second "
+            "that of the real ones"
+        )
     for name in _ALIKE:
         first, second = (getattr(module, name) for module in modules)
         if first != second:

@@ -128,8 +128,9 @@ class Answer:
             "(which pictures are drawn, weights and order), not over test images. Pictures are drawn one "
             "by one, not by whole sequences; a seed's smaller draw lies within its greater one.",
             "Curves are 1 \N{MINUS SIGN} mAP = D n^\N{MINUS SIGN}beta + C, by least squares, with D and C "
-            "not below 0 (Cortes et al., 1993; Hestness et al., 2017). n = 0 is drawn and not fitted. "
-            "An interval is all that Student's t over seeds does not refuse, whatever the noise is like.",
+            "not below 0 (Cortes et al., 1993; Hestness et al., 2017). That mAP grows in this form is "
+            "taken for granted; n = 0 is drawn and not fitted. An interval is "
+            "all that Student's t over seeds does not refuse, whatever the noise is like.",
         ]
         if self.seeds == 1:
             said.append("One seed: there are no intervals.")
