@@ -227,7 +227,10 @@ def test_what_training_added_is_held_against_two_seeds_of_either_model():
     assert "share more than two seeds do" in start.short(shared(0.9, 0.59, 0.75))
 
 
-@pytest.mark.parametrize("values", [(0.55, 0.59, 0.75, 0.02), (0.12, 0.59, 0.75, 0.2)])
+@pytest.mark.parametrize(
+    "values",
+    [(0.55, 0.59, 0.75, 0.02), (0.72, 0.59, 0.75, 0.02), (0.12, 0.59, 0.75, 0.2)],
+)
 def test_what_training_added_is_undecided_where_intervals_meet(values):
     said = start.short(shared(*values))
     assert said.startswith(

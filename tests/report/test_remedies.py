@@ -68,9 +68,10 @@ def found(*answers: dict, advices=(), command="") -> remedies.Remedies:
 
 def test_what_to_try_is_what_was_shown_to_help_with_its_cost():
     assert remedies.short(found(answer(), command="yolo-synth advise runs/0")) == (
-        "Next, give U-Synthetic/0 the batch-norm statistics of 96 unlabelled Real images: mAP@0.5 +0.060 "
-        f"[+0.010, +0.110] on Real, {MINUS}0.134 [{MINUS}0.181, {MINUS}0.088] on Synthetic; of all blocks "
-        "of U-Real/0 swapped in, layers 0\N{EN DASH}4 gain most, +0.158 [+0.055, +0.261] on Real."
+        "Next, give U-Synthetic/0 the batch-norm statistics of 96 unlabelled Real images (why --save "
+        f"FILE): mAP@0.5 +0.060 [+0.010, +0.110] on Real, {MINUS}0.134 [{MINUS}0.181, {MINUS}0.088] on "
+        "Synthetic; of all blocks of U-Real/0 swapped in, layers 0\N{EN DASH}4 gain most, +0.158 [+0.055, "
+        "+0.261] on Real."
     )
     untold = answer((0.02, -0.01, 0.05))
     other = untold | {"network": "U-Synthetic/1"}
@@ -103,9 +104,13 @@ def test_advice_that_is_better_is_given_and_advice_that_is_not_is_not():
     assert as_it_is.startswith("Next, leave U-Synthetic/0 as it is: on 10 labelled")
     untold = remedies.short(found(advices=[advice(False)]))
     assert untold == (
-        "Next, on 10 labelled Real images nothing is shown to be better for U-Synthetic/0 than training "
-        f"everything: +0.010 [{MINUS}0.050, +0.070]."
+        "Next, what of U-Synthetic/0 to train on 10 labelled Real images is undecided, +0.010 "
+        f"[{MINUS}0.050, +0.070] against training everything."
     )
+    both = remedies.short(found(answer(), advices=[advice(False)]))
+    assert both.index("give U-Synthetic/0 the batch-norm") < both.index("is undecided, +0.010")
+    assert both.count(";") == 1
+    assert "train layers 12-36" not in untold + both
 
 
 def test_where_nothing_is_shown_to_help_it_says_so_and_what_to_ask():

@@ -30,6 +30,9 @@ _DO: Final = {
 }
 """What is no training."""
 
+_MOST: Final = 2
+"""Things to do, or to know, that the card's sentence names."""
+
 
 _, _SYNTHETIC = paper.SPLITS
 
@@ -170,8 +173,9 @@ def sentences(result: Remedies) -> Iterator[str]:
         said = " ".join(found["sentences"])
         yield f"Why, asked of {found['network']}{oracle} ({folder / FOLDER / PAGE}): {said}"
     for found in result.advices.values():
-        settings = "".join(f" {line};" for line in found["settings"]).rstrip(";")
-        yield f"Advice for {found['network']}: {_advised(found)}.{settings}"
+        advised = _advised(found) if found["better"] else _undecided(found)
+        settings = "; ".join(found["settings"])
+        yield f"Advice for {found['network']}: {advised}. {settings}".rstrip()
     yield from result.left_out
     if result.command:
         yield f"To ask next: {result.command}"
@@ -187,14 +191,14 @@ def short(result: Remedies) -> str:
                 f"Next, look into the data of {found['network']} first: {first['mistake']} "
                 f"({number(first['excess'], 1)} times its floor)."
             )
-    texts = [_advised(found) for found in advices if found["better"]]
-    recalibrated = [found for found in answers if _helps(found["recalibration"])]
-    texts += [] if texts else [_recalibration(found, answers) for found in recalibrated[:1]]
-    placed = [found for found in answers if _is_placed(found["blocks"])]
-    texts += [_block(found) for found in placed[:1]]
-    if not texts:
-        texts = [_advised(found) for found in advices[:1]] or [_untold(f) for f in answers[:1]]
-    if result.command and not (answers and recalibrated):
+    helpful = [_advised(found) for found in advices if found["better"]] or [
+        _recalibration(found, answers) for found in answers if _helps(found["recalibration"])
+    ]
+    undecided = [] if any(one["better"] for one in advices) else [_undecided(f) for f in advices]
+    placed = [_block(found) for found in answers if _is_placed(found["blocks"])]
+    texts = [*helpful[:1], *undecided[:1], *placed[:1]][:_MOST]
+    texts = texts or [_untold(found) for found in answers[:1]]
+    if result.command and not (answers and helpful):
         texts.append(f"ask {'for advice' if answers else 'why'}: {result.command}")
         return f"Next, {'; '.join(texts)}"  # no full stop: the command is copied
     return f"Next, {'; '.join(texts)}." if texts else ""
@@ -214,7 +218,8 @@ def _recalibration(found: Numbers, answers: Sequence[Numbers]) -> str:
     so = f" (so in {shown} of {len(answers)} runs)" if len(answers) > 1 else ""
     return (
         f"give {found['network']} the batch-norm statistics of {new['pictures']} unlabelled {real} "
-        f"images: mAP@0.5 {_signed(new['gain'])} on {real}, {_signed(new['cost'])} on {synthetic}{so}"
+        f"images (why --save FILE): mAP@0.5 {_signed(new['gain'])} on {real}, {_signed(new['cost'])} on "
+        f"{synthetic}{so}"
     )
 
 
@@ -240,14 +245,24 @@ def _untold(found: Numbers) -> str:
 
 
 def _advised(found: Numbers) -> str:
-    """Say what `advise` found, and of how many pictures."""
-    on = f"{found['pictures']} labelled {found['domain']} images"
+    """Say what to do by `advise`, which is shown to be better."""
+    do = _DO.get(found["best"], f"train {found['best']} of {{}} alone").format(found["network"])
+    return f"{do}: on {_labelled(found)} mAP@0.5 {_against(found)}"
+
+
+def _undecided(found: Numbers) -> str:
+    return (
+        f"what of {found['network']} to train on {_labelled(found)} is undecided, {_against(found)}"
+    )
+
+
+def _labelled(found: Numbers) -> str:
+    return f"{found['pictures']} labelled {found['domain']} images"
+
+
+def _against(found: Numbers) -> str:
     other = "leaving it as it is" if found["yardstick"] == AS_IT_IS else "training everything"
-    gain = _signed(found["gain"])
-    if found["better"]:
-        do = _DO.get(found["best"], f"train {found['best']} of {{}} alone").format(found["network"])
-        return f"{do}: on {on} mAP@0.5 {gain} against {other}"
-    return f"on {on} nothing is shown to be better for {found['network']} than {other}: {gain}"
+    return f"{_signed(found['gain'])} against {other}"
 
 
 def _span(block: Numbers) -> str:
