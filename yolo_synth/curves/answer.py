@@ -130,7 +130,7 @@ class Answer:
             "Curves are 1 \N{MINUS SIGN} mAP = D n^\N{MINUS SIGN}beta + C, by least squares, with D and C "
             "not below 0 (Cortes et al., 1993; Hestness et al., 2017). That mAP grows in this form is "
             "taken for granted; n = 0 is drawn and not fitted. An interval is "
-            "all that Student's t over seeds does not refuse, whatever the noise is like.",
+            "all that Student's t over seeds does not refuse; noise may differ between numbers.",
         ]
         if self.seeds == 1:
             said.append("One seed: there are no intervals.")
