@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from report.made import STRUCTURE, comparison, label
 
 from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.difference import page as pages
 from yolo_synth.report import page
 from yolo_synth.report.figures import inline_svg, svg_of
 from yolo_synth.report.html_tables import html_table
@@ -364,6 +365,18 @@ def test_every_canvas_is_painted_and_nothing_runs_over_the_side(browser, file, w
     assert len(colours) > 12  # ribbon, axis, 2 tracks, map, 5 small maps, colour bar, legends
     assert min(colours) > 1
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
+
+
+def test_the_style_of_galleries_changes_nothing_else_of_the_page():
+    web, shown = Path(page.__file__).parent / "web", Path(pages.__file__).with_name("gallery.html")
+    style = re.search("<style>(.*?)</style>", shown.read_text(), re.DOTALL)[1]
+    own, others = (
+        set(re.findall(r"\.([a-z][a-z-]*)(?=[^}{]*{)", text))
+        for text in ((web / "page.css").read_text(), style)
+    )
+    assert {"card", "scale"} <= own
+    assert "tiles" in others
+    assert not own & others
 
 
 YELLOW = (0xFD, 0xE7, 0x25)  # viridis at 1

@@ -95,7 +95,7 @@ function drawGallery() {
 function makeKey() {
   const canvas = element("canvas", { role: "img", "aria-label": "Colours: black below 0, then from dark violet at 0 over green to yellow at 1; hatched where not defined" });
   drawKey(canvas);
-  return element("div", { class: "key" }, canvas);
+  return element("div", { class: "scale" }, canvas);
 }
 
 function drawKey(canvas) {
