@@ -18,6 +18,7 @@ from yolo_synth.data.images import ImageError
 from yolo_synth.data.shots import Look, Shot, look_ahead
 from yolo_synth.devices import fastest
 from yolo_synth.matching import Floats, Integers
+from yolo_synth.networks import SHOWN
 from yolo_synth.networks.contract import Network
 from yolo_synth.networks.quick import Precision, casting, make_quick
 from yolo_synth.networks.references import Preprocessing, Reference, read_reference
@@ -31,9 +32,6 @@ IOU: Final = 0.6
 
 SIDE: Final = 416
 """Side of the images where a network does not say one."""
-
-SHOWN: Final = 0.25
-"""Least score of a box that people look at."""
 
 
 def as_reference(network: Run | Reference, read: Network | None = None) -> Reference:
