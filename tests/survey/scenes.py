@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import yaml
 
-from yolo_synth.data.convert import Format, write_converted
+from yolo_synth.data import Format
+from yolo_synth.data.convert import write_converted
 from yolo_synth.data.gtav import GTAV
 
 WIDTH, HEIGHT = 160, 96

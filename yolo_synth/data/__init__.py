@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 SETS: Final[Mapping[str, str]] = {
     "BDD100K": "bdd100k",
@@ -19,3 +19,10 @@ SETS: Final[Mapping[str, str]] = {
     "Mixed": "mixed",
 }
 """Each data set's class, which can be had from `yolo_synth`, and its file in this room."""
+
+Format = Literal["coco", "yolo"]
+"""What data sets are converted to."""
+
+Placing = Literal["link", "copy", "symlink"]
+"""How images come into the new folder: as hard links where the file system has them, else as copies; as
+copies; or as links to where they are, which no reader of ours follows."""

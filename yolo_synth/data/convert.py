@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,14 +16,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolo_synth.claims import new_folder
+from yolo_synth.data import Format, Placing
 from yolo_synth.data.headers import read_header
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.table import EDGES, kept
-
-Format = Literal["coco", "yolo"]
-Placing = Literal["link", "copy", "symlink"]
-"""How images come into the new folder: as hard links where the file system has them, else as copies; as
-copies; or as links to where they are, which no reader of ours follows."""
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yolo_synth.data.convert import Format, Placing, write_converted
-from yolo_synth.data.source import open_data
+from yolo_synth.data import Format, Placing
 from yolo_synth.escaping import say
 
 
@@ -32,6 +31,9 @@ def convert(
             alone: yolo-synth reads nothing that lies outside of a data set's folder.
         trust: Whether classes from elsewhere that the file names are imported and run.
     """
+    from yolo_synth.data.convert import write_converted  # brings PyTorch
+    from yolo_synth.data.source import open_data
+
     module = open_data(data, trust=trust)
     boxes = write_converted(module, to, Path(out), images)
     counts = ", ".join(
