@@ -22,8 +22,8 @@ from survey.scenes import (
 
 from yolo_synth.cli import main
 from yolo_synth.data.source import open_data
-from yolo_synth.survey.check import examine
 from yolo_synth.survey.faults import KINDS, box_faults
+from yolo_synth.survey.findings import examine
 
 
 @pytest.fixture(scope="module")
