@@ -8,7 +8,7 @@ from survey.scenes import data_file, write_scenes
 from yolo_synth.cli import main
 from yolo_synth.data.source import open_data
 from yolo_synth.networks.yolov3.architecture import ANCHORS
-from yolo_synth.survey.anchors import fit_anchors
+from yolo_synth.survey.fitting import fit_anchors
 from yolo_synth.survey.sizes import best_iou
 
 

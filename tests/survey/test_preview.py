@@ -10,8 +10,8 @@ from survey.scenes import data_file, write_scenes
 
 from yolo_synth.cli import main
 from yolo_synth.labels import CLASS_COLOURS
-from yolo_synth.survey import preview as previews
-from yolo_synth.survey.preview import TILE, contact_sheet
+from yolo_synth.survey import sheet as sheet_file
+from yolo_synth.survey.sheet import TILE, contact_sheet
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def drawn(monkeypatch):
         kept.update(images=list(images), boxes=boxes, title=title)
         return contact_sheet(images, boxes, colours, title)
 
-    monkeypatch.setattr(previews, "contact_sheet", keep)
+    monkeypatch.setattr(sheet_file, "contact_sheet", keep)
     return kept
 
 
@@ -75,10 +75,10 @@ def test_a_rare_reason_is_not_drowned_by_a_common_one():
     boxes = pd.DataFrame({"image": [*"abcdefghij", "x", "y"], "dropped": "label"})
     boxes.loc[10:, "dropped"] = ["hood", "area"]
     for seed in range(3):
-        drawn = previews._draw_by_reason(boxes, 4, seed)
+        drawn = sheet_file._draw_by_reason(boxes, 4, seed)
         assert drawn[:2] == ["x", "y"]
         assert len(set(drawn)) == 4
-        assert previews._draw_by_reason(boxes, 99, seed)[:4] == drawn
+        assert sheet_file._draw_by_reason(boxes, 99, seed)[:4] == drawn
 
 
 def test_boxes_stand_where_they_should_in_the_colour_of_their_class():
