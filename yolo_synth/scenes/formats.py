@@ -18,7 +18,6 @@ import numpy as np
 from numpy.random import Generator
 
 from yolo_synth.claims import new_folder
-from yolo_synth.data.gtav_boxes import GTAV_CLASSES
 from yolo_synth.files import naming
 from yolo_synth.scenes.drawing import draw, jpeg, photograph
 from yolo_synth.scenes.street import GAME, REAL, build_street
@@ -336,6 +335,8 @@ def _passing(one: _Pass, frame: int) -> list[Thing]:
 
 def _gtav_row(thing: Thing) -> str:
     """Return class, instance, left, top, right, bottom, 6 numbers of a 3D box, 16 of its matrix."""
+    from yolo_synth.data.gtav_boxes import GTAV_CLASSES  # brings pandas
+
     number = GTAV_CLASSES.index(_GTAV_NAMES.get(thing.kind, thing.kind))
     box = inside(thing.box)
     metres = thing.distance / FOCAL
