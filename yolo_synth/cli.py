@@ -81,7 +81,7 @@ VERBS: Final[Mapping[str, Verb | Mapping[str, Verb]]] = {
         several="networks",
     ),
     "report": Verb(
-        "report.report:report",
+        "commands.report:report",
         "write the paper's tables and figures for a folder of runs, and what the paper lacks",
     ),
     "compare": Verb(

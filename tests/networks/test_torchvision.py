@@ -15,10 +15,10 @@ from yolo_synth import Detector
 from yolo_synth.analysis.activations.run import gram_matrices, layer_names
 from yolo_synth.analysis.activations.structure import structure_of
 from yolo_synth.cli import main
+from yolo_synth.commands.report import report
 from yolo_synth.evaluation import evaluation_table
 from yolo_synth.networks.torchvision import FCOS, SSD, FasterRCNN, RetinaNet
 from yolo_synth.networks.yolov3 import YOLOv3
-from yolo_synth.report.report import report
 from yolo_synth.runs import read_run
 
 SMALL = {

@@ -8,8 +8,8 @@ import pytest
 from report.run_folders import write_run
 
 from yolo_synth.analysis.activations.structure import structure_of
+from yolo_synth.commands.report import report
 from yolo_synth.networks.yolov3 import YOLOv3
-from yolo_synth.report.report import report
 
 RUNS = (("U-Real", 0), ("F-Synthetic", 0), ("U-Real", 1))
 

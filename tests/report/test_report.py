@@ -17,12 +17,12 @@ from yolo_synth import runs as run_folders
 from yolo_synth.analysis.similarity import judging, trainings
 from yolo_synth.analysis.similarity.gaps import participation_ratio
 from yolo_synth.analysis.similarity.series import SHARED, WORDS
+from yolo_synth.commands.report import report
 from yolo_synth.data.source import data_module
 from yolo_synth.networks.yolov3 import YOLOv3
 from yolo_synth.report import report as reporting
 from yolo_synth.report import study
 from yolo_synth.report.panels import freezing, gap, outputs, similarity_figures
-from yolo_synth.report.report import report
 from yolo_synth.report.selection import select
 
 

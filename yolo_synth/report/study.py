@@ -16,9 +16,8 @@ import torch
 from tqdm import tqdm
 
 from yolo_synth.analysis.activations.structure import Structure
+from yolo_synth.analysis.similarity import MARGIN, OPINIONS
 from yolo_synth.analysis.similarity.judging import DRAWS, INTERVAL_IMAGES
-from yolo_synth.analysis.similarity.measures import OPINIONS
-from yolo_synth.analysis.similarity.seeds import MARGIN
 from yolo_synth.analysis.similarity.series import Values
 from yolo_synth.comparison import (
     FORMAT,

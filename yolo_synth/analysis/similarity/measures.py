@@ -236,6 +236,3 @@ MEASURES: Final[Mapping[str, Measure]] = {
 }
 """What can be asked beside CKA, under the names that commands, tables and files have. A new one is a
 function and a row here."""
-
-OPINIONS: Final = ("angle", "neighbours")
-"""Those that a report asks for."""

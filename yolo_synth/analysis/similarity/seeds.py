@@ -13,11 +13,9 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
+from yolo_synth.analysis.similarity import MARGIN
 from yolo_synth.analysis.similarity.chance import holm
 from yolo_synth.analysis.similarity.trainings import Alike, Spread, Values, together
-
-MARGIN: Final = 0.1
-"""By which fraction two models may be less or more alike than two seeds and count as alike as those."""
 
 ENOUGH_RUNS: Final = 4
 """Runs of either model with which `label_test` can reject at 0.05."""
