@@ -1,9 +1,9 @@
 """Run the command line on a disk of its own that is small, full or read-only, as steps of a list.
 
-`python small_disk.py FOLDER BYTES` reads steps as JSON from its input, mounts a disk of so many bytes
-there, in a namespace that `unshare` gave it, and prints what each step left:
+`python small_disk.py` reads lines of [FOLDER, BYTES, STEPS, PLACE, ENVIRONMENT] as JSON, mounts a
+disk of so many bytes there, in a namespace that `unshare` gave it, and prints what each step left:
 
-    ["run", [ARGUMENTS]]    the command line in this process: its exit code and output
+    ["run", [ARGUMENTS]]    the command line, in a process with its imports done: exit code and output
     ["copy", PATH]          a folder onto the disk, "." its content
     ["room", BYTES]         nothing else is free
     ["mode", "ro" or "rw"]  whether the disk can be written to
@@ -14,12 +14,15 @@ there, in a namespace that `unshare` gave it, and prints what each step left:
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,26 +30,36 @@ import pytest
 FILLER = "filler"
 
 
-def disk(folder: Path, size: int, steps: list, **environment: str) -> list:
-    """Do steps on a disk of its own at a folder; return what each gave."""
+@contextlib.contextmanager
+def disks() -> Iterator[Callable[..., list]]:
+    """Give a function that does steps on a new disk at a folder and returns what each gave."""
     if shutil.which("unshare") is None:
         pytest.skip("no unshare here, which mounts a disk without rights")
     mounts = subprocess.run(["unshare", "-rm", "true"], capture_output=True, text=True, check=False)
     if mounts.returncode:
         pytest.skip(f"no user namespaces here: {mounts.stderr.strip()}")
-    folder.mkdir()
-    done = subprocess.run(
-        ["unshare", "-rm", sys.executable, __file__, str(folder), str(size)],
-        input=json.dumps(steps),
-        capture_output=True,
+    server = subprocess.Popen(
+        ["unshare", "-rm", sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
         env=os.environ
-        | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}  # as in this process
-        | environment,
+        | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},  # as in this process
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert server.stdin
+    assert server.stdout
+
+    def disk(folder: Path, size: int, steps: list, **environment: str) -> list:
+        folder.mkdir()
+        server.stdin.write(json.dumps([str(folder), size, steps, str(Path.cwd()), environment]) + "\n")
+        server.stdin.flush()
+        line = server.stdout.readline()
+        assert line.strip(), "a step failed: see the process's own output"
+        return json.loads(line)
+
+    with server:
+        yield disk
+        server.stdin.close()
 
 
 def _do(folder: Path, kind: str, given) -> object:
@@ -74,13 +87,27 @@ def _do(folder: Path, kind: str, given) -> object:
     return None
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
-    size = f"size={sys.argv[2]}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", folder], check=True)
-    steps = json.load(sys.stdin)
+def _serve(folder: Path, size: int, steps: list, place: str, environment: dict[str, str]) -> None:
+    os.chdir(place)
+    os.environ.update(environment)
+    tempfile.tempdir = None  # TMPDIR may be another one now
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=True)
     results = [_do(folder, kind, *given, *[None] * (1 - len(given))) for kind, *given in steps]
+    subprocess.run(["umount", "-l", folder], check=True)
     sys.stdout.write(json.dumps(results))
+
+
+def main() -> None:
+    importlib.import_module("yolo_synth.commands.fit")  # once, for all that are forked
+
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            folder, *given = json.loads(line)
+            _serve(Path(folder), *given)
+            return
+        os.waitpid(child, 0)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -16,12 +16,18 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers import equal, fit, fit_arguments, weights
-from small_disk import disk
+from small_disk import disks
 
 from yolo_synth.cli import one_line
 
 WITHOUT_WANDB = "--trainer.logger=false"
 ODD = re.compile(r"draft|claim|\.part$|unfinished|\.room$")
+
+
+@pytest.fixture(scope="module")
+def disk():
+    with disks() as disk:
+        yield disk
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +59,9 @@ def assert_whole(files: dict[str, int]) -> None:
     assert all(size for name, size in ours.items() if name.endswith((".csv", ".json", ".png")))
 
 
-def test_a_training_on_a_full_disk_keeps_its_checkpoint_and_goes_on_with_room(tiny_root, tmp_path):
+def test_a_training_on_a_full_disk_keeps_its_checkpoint_and_goes_on_with_room(
+    disk, tiny_root, tmp_path
+):
     place = tmp_path / "disk"
     options = ("--trainer.max_epochs=3", WITHOUT_WANDB)
     arguments = fit_arguments(tiny_root, place / "runs", "BDD100K", *options)
@@ -87,7 +95,7 @@ def test_a_training_on_a_full_disk_keeps_its_checkpoint_and_goes_on_with_room(ti
 
 
 def test_every_verb_names_the_path_that_a_disk_refused_and_goes_on_with_room(
-    runs, data_file, tmp_path
+    disk, runs, data_file, tmp_path
 ):
     place = tmp_path / "disk"
     verbs = {
@@ -127,7 +135,7 @@ def test_every_verb_names_the_path_that_a_disk_refused_and_goes_on_with_room(
 
 
 def test_runs_that_can_only_be_read_are_compared_and_reported_on_without_keeping(
-    runs, tmp_path, monkeypatch
+    disk, runs, tmp_path, monkeypatch
 ):
     place, report = tmp_path / "disk", tmp_path / "report"
     monkeypatch.chdir(tmp_path)
@@ -151,7 +159,7 @@ def test_runs_that_can_only_be_read_are_compared_and_reported_on_without_keeping
     assert "U-Real/0" in (report / "findings.md").read_text()
 
 
-def test_a_sweep_says_which_disk_its_trainings_found_full(tiny_root, tmp_path):
+def test_a_sweep_says_which_disk_its_trainings_found_full(disk, tiny_root, tmp_path):
     place = tmp_path / "disk"
     _, *options = fit_arguments(tiny_root, place / "runs", "BDD100K", WITHOUT_WANDB)
     sweep = tmp_path / "sweep.yaml"
@@ -167,7 +175,7 @@ def test_a_sweep_says_which_disk_its_trainings_found_full(tiny_root, tmp_path):
     assert_whole(files)
 
 
-def test_temporary_files_have_no_part_in_a_training(tiny_root, tmp_path):
+def test_temporary_files_have_no_part_in_a_training(disk, tiny_root, tmp_path):
     """TMPDIR is often a small disk of its own."""
     place = tmp_path / "disk"
     options = ("--data.num_workers=1", "--pictures.images=2", "--similarity.images=8")
