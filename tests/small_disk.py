@@ -51,7 +51,9 @@ def disks() -> Iterator[Callable[..., list]]:
 
     def disk(folder: Path, size: int, steps: list, **environment: str) -> list:
         folder.mkdir()
-        server.stdin.write(json.dumps([str(folder), size, steps, str(Path.cwd()), environment]) + "\n")
+        server.stdin.write(
+            json.dumps([str(folder), size, steps, str(Path.cwd()), environment]) + "\n"
+        )
         server.stdin.flush()
         line = server.stdout.readline()
         assert line.strip(), "a step failed: see the process's own output"

@@ -19,6 +19,7 @@ from yolo_synth.analysis.similarity.centring import (
     embedded,
     group_means,
     group_weights,
+    in_cache,
     numbered,
     u_center,
     unit,
@@ -70,20 +71,21 @@ def parts(grams: Tensor, groups: Sequence[Hashable] | None) -> Parts:
     grams = checked(grams)
     member = numbered(groups, grams.shape[-1])
     if member is None:
-        return Parts(torch.stack([unit(u_center(layer)) for layer in grams]))
+        return Parts(torch.cat([unit(u_center(layers)) for layers in in_cache(grams)]))
     member = member.to(grams.device)
     root = group_weights(member).sqrt()
     stacks: tuple[list[Tensor], ...] = ([], [], [])
-    for layer in grams:
-        whole = u_center(layer, groups)
-        whole = whole / torch.linalg.matrix_norm(embedded(whole, groups))
+    for layers in in_cache(grams):
+        whole = u_center(layers, groups)
+        whole = whole / torch.linalg.matrix_norm(embedded(whole, groups), keepdim=True)
         rows, means = group_means(whole, member)
-        pairs = whole - rows[:, member] - rows[:, member].mT + means[member][:, member]
-        singles = (rows - means[member]) * root[:, None]
+        across, own = rows[..., member], means[:, member]
+        pairs = whole - across - across.mT + own[..., member]
+        singles = (rows - own) * root[:, None]
         for stack, part in zip(stacks, (means, singles, pairs * root[:, None] * root), strict=True):
             stack.append(part)
     columns = torch.nn.functional.one_hot(member).double()
-    means, singles, pairs = (torch.stack(stack) for stack in stacks)
+    means, singles, pairs = map(torch.cat, stacks)
     return Parts(means, singles, pairs, columns)
 
 
