@@ -46,11 +46,11 @@ def test_the_list_of_verbs_says_what_their_docstrings_say():
 
 
 def test_the_module_is_the_command():
-    command = [sys.executable, "-m", "yolo_synth", "compare", "nowhere", "nothing"]
+    command = [sys.executable, "-m", "yolo_synth", "sweep", "nowhere.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("yolo-synth: error: nowhere: not a run folder")
+    assert done.stderr.startswith("yolo-synth: error: nowhere.yaml: no such sweep file")
     assert len(done.stderr.strip().splitlines()) == 1
 
 

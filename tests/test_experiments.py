@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
 import sys
 from pathlib import Path
 
@@ -113,38 +112,6 @@ def test_the_local_grid_is_what_a_wandb_agent_would_run(file, capsys):
         named = yaml.safe_load(Path(point["data"]).read_text())
         assert parsed_point["data"]["class_path"] == named["class_path"]
         assert parsed_point["data"]["init_args"]["root"] == named["init_args"]["root"]
-
-
-def test_a_sweep_trains_what_is_missing_and_names_what_failed(tiny_root, tmp_path):
-    data = tmp_path / "real.yaml"
-    lists = tiny_root / "splits/bdd100k"
-    options = {"root": str(tiny_root / "bdd100k"), "splits": str(lists), "image_size": 64}
-    options["num_workers"] = 0
-    data.write_text(yaml.dump({"class_path": "yolo_synth.BDD100K", "init_args": options}))
-    sweep = {
-        "method": "grid",
-        "parameters": {
-            "data": {"value": str(data)},
-            "model.width": {"value": 0.0625},
-            "freezing.mode": {"values": ["none", "nonsense"]},
-            "seed_everything": {"values": [3]},
-        },
-        "command": [
-            *("yolo-synth", "fit", "${args}", "--trainer.max_epochs=1", "--similarity.images=0"),
-            *("--pictures.images=0", "--trainer.accelerator=cpu"),
-        ],
-    }
-    file = tmp_path / "sweep.yaml"
-    file.write_text(yaml.dump(sweep))
-    command = [sys.executable, "-m", "yolo_synth", "sweep", str(file), f"--runs={tmp_path}/runs"]
-    first, second = (
-        subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2)
-    )
-    assert first.returncode == second.returncode == 2
-    assert "1 of 2 runs failed" in first.stderr
-    assert (tmp_path / "runs/U-Real/3/summary.json").is_file()
-    assert "none" in first.stdout + first.stderr
-    assert "1 of 1 runs failed" in second.stderr  # the finished one is not trained again
 
 
 def test_a_sweep_trains_a_run_on_each_device_at_a_time(tmp_path, monkeypatch):

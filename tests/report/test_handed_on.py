@@ -31,7 +31,7 @@ from yolo_synth.report.pairs import held_against_seeds
 from yolo_synth.report.panels import freezing, gap, outputs, verdicts
 from yolo_synth.report.study import Study
 
-LAYERS, SCENES, FRAMES, DRAWS = 107, 16, 3, 1000
+LAYERS, SCENES, FRAMES, DRAWS = 107, 16, 2, 1000
 DOMAINS = ("Real", "Synthetic")
 RUNS = ("U-Real", "U-Synthetic", "F-Synthetic")
 SEEDS = (("U-Real", 1),)  # further ones
