@@ -15,7 +15,7 @@ demo: $(INSTALLED)
 
 test: lint types browser
 	@$(BIN)/python -c 'import sys; print("tests on Python", sys.version.split()[0], "in $(VENV)")'
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # The suite's properties of parsers, 10,000 new cases each; SEED=N draws those of before.
 SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')

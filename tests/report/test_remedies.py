@@ -210,3 +210,20 @@ def test_an_answer_counts_for_the_weights_that_it_is_of_alone(study):
         assert f"Left out: {path} {why_not}; ask again." in list(remedies.sentences(left))
         assert "ask why: yolo-synth why" in remedies.short(left)
     path.unlink()
+
+
+@pytest.mark.parametrize("lost", [*answer(), "advice"])
+def test_a_file_that_lacks_something_is_left_out_and_named(study, lost):
+    """As of a hand, or of a disk: the report goes on without it."""
+    own = next(one.weights for one in study.subjects if one.label.model == "U-Synthetic")
+    name, whole = (
+        ("why/why.json", answer()) if lost in answer() else ("advise/advise.json", advice(True))
+    )
+    whole = whole | {"weights": [own]}
+    del whole[lost if lost in whole else "gain"]
+    path = plant(study, name, whole)
+    found = remedies.compute(study)
+    assert not found.answers
+    assert not found.advices
+    assert any(str(path) in text for text in remedies.sentences(found))
+    path.unlink()

@@ -66,7 +66,9 @@ def compute(study: Study) -> Remedies:
         ):
             if (folder / place).is_file():
                 try:
-                    kept[folder] = _read(subject, folder / place, form)
+                    found = {folder: _read(subject, folder / place, form)}
+                    _try(Remedies(found, {}) if kept is answers else Remedies({}, found))
+                    kept |= found
                 except ValueError as error:
                     left_out.append(f"Left out: {folder / place} {error}; ask again.")
     return Remedies(answers, advices, _command(study, answers, advices), left_out)
@@ -88,6 +90,18 @@ def _read(subject: Subject, path: Path, form: int) -> Numbers:
     if subject.weights not in weights[:1]:
         raise ValueError(f"is of other weights than {subject.run.name} has now")
     return dict(found)
+
+
+def _try(result: Remedies) -> None:
+    """Say all that is said of one file.
+
+    Raises:
+        ValueError: If something that it takes is not in the file, or is of another kind.
+    """
+    try:
+        _ = list(tables(result)), list(sentences(result)), short(result)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError("is damaged") from error
 
 
 def _command(study: Study, answers: Mapping[Path, Numbers], advices: Mapping[Path, Numbers]) -> str:
