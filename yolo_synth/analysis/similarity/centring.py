@@ -200,7 +200,7 @@ def in_cache(grams: Tensor) -> tuple[Tensor, ...]:
 
     Large ones are worked on three times as fast as all at once, and small ones as one by one.
     """
-    return grams.split(max(1, CACHED // grams.shape[-1] ** 2))
+    return torch.split(grams, max(1, CACHED // grams.shape[-1] ** 2))
 
 
 def prepared(
