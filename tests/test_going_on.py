@@ -269,6 +269,35 @@ run()
 """
 
 
+SWALLOWED = """
+import signal, sys
+from contextlib import suppress
+from yolo_synth.__main__ import run
+
+class Swallowing:  # as some of the modules that bring PyTorch do
+    def find_spec(name, *_):
+        if name == "torch":
+            with suppress(BaseException):
+                signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Swallowing)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+run()
+"""
+
+
+def test_a_signal_while_a_verb_imports_what_it_works_with_is_not_lost(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED, "compare", "a", "b"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[0] == "yolo-synth: stopped by SIGINT"
+
+
 @pytest.mark.parametrize("moment", ["listening", "in code compiled from text"])
 def test_a_signal_at_any_moment_is_answered_by_its_exit_code(moment, tmp_path):
     """Also where Python would end by the signal itself, as it does after -m and code compiled from text."""

@@ -27,7 +27,7 @@ def listen(*, starting: bool = False) -> None:
 
 
 def started() -> None:
-    """From now on end what is under way in order, where it was listened."""
+    """From now on end what is under way in order, where it was listened; a verb's first imports at once."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is _leave:
             signal.signal(number, _stop)
@@ -38,11 +38,24 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
     leave(say())
 
 
-def _stop(number: int, _: FrameType | None) -> NoReturn:
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    if _imports_its_work(frame):
+        _leave(number, frame)
     _received.append(signal.Signals(number))
     for further in (signal.SIGINT, signal.SIGTERM):
         signal.signal(further, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _imports_its_work(frame: FrameType | None) -> bool:
+    """Tell whether a verb, which the command line has called, still imports what it works with."""
+    importer = None
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            importer = frame.f_back
+        frame = frame.f_back
+    caller = importer and importer.f_back
+    return caller is not None and caller.f_globals["__name__"] == "yolo_synth.cli"
 
 
 def received() -> signal.Signals | None:
