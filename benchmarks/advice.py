@@ -51,7 +51,8 @@ def drawn(module: DetectionData, classes: tuple[str, ...], draw: int) -> Few:
     few = take_few(module, classes, classes, images=PICTURES)
     names = sorted(module.names("train"))
     names = [names[i] for i in np.random.default_rng(draw).permutation(len(names))[:PICTURES]]
-    return replace(few, names=names, groups=module.groups(names), dataset=module.some(names))
+    groups, dataset = module.groups(names), module.some(names)
+    return replace(few, names=names, groups=groups, dataset=dataset, _decoded={})
 
 
 def senseless(few: Few, seed: int) -> Few:
