@@ -282,7 +282,8 @@ def test_without_its_libraries_onnx_is_refused_in_one_line(run, tmp_path, capsys
     assert not list(tmp_path.iterdir())
 
 
-def test_an_ending_that_is_no_form_is_refused(run, tmp_path, capsys):
-    assert main(["export", str(run), str(tmp_path / "net.safetensors")]) == 2
-    assert "name a folder for safetensors" in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["net.safetensors", "net.onxx", "net.docx"])
+def test_an_ending_that_is_no_form_is_refused(name, run, tmp_path, capsys):
+    assert main(["export", str(run), str(tmp_path / name)]) == 2
+    assert f"{name}: no .{name.split('.')[1]} is written; name FILE" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

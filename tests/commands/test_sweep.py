@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import yaml
@@ -159,6 +162,7 @@ def test_a_sweep_of_learning_rates_trains_two_runs_and_tells_why_others_failed(
     tiny_root, tmp_path, capsys
 ):
     fit = [word for word in fit_arguments(tiny_root, tmp_path / "runs") if "model.lr" not in word]
+    fit.append("--similarity.images=8")
     command = ["yolo-synth", *(w for w in fit if not w.startswith("--runs")), "${args}"]
     lr = {"model.lr": [0.001, 0.003, "fast"]}
     file = write(tmp_path, lr, command)
@@ -171,7 +175,16 @@ def test_a_sweep_of_learning_rates_trains_two_runs_and_tells_why_others_failed(
     (tmp_path / "runs" / "bad").mkdir()
     (tmp_path / "runs" / "bad" / "config.yaml").write_text("seed_everything: [")
     lr["model.lr"].pop()
+    killed, kept = ends[0].parent, [*ends[0].parent.glob("similarity/*/layers.csv")]
+    shutil.rmtree(killed / "similarity")
+    (killed / ".claim").touch()  # the sweep was killed before its training had compared
+    log = (tmp_path / "runs/logs" / "0.001.log").open("a")
+    fcntl.flock(log, fcntl.LOCK_EX)  # and that lives
+    Timer(2, log.close).start()
     assert main(["sweep", write(tmp_path, lr, command), *arguments[2:]]) == 0
+    assert "0.001: trains already; waiting" in capsys.readouterr().out
+    assert [*killed.glob("similarity/*/layers.csv")] == kept != []
+    assert not (killed / ".claim").exists()
     assert [path.stat().st_mtime_ns for path in ends] == times  # those are not trained again
     assert len(list((tmp_path / "runs").glob("*/0/summary.json"))) == 2
 

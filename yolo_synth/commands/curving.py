@@ -13,6 +13,7 @@ import yaml
 
 from yolo_synth.claims import claimed
 from yolo_synth.commands.classes import silent
+from yolo_synth.commands.finished import is_done
 from yolo_synth.commands.grid import Trial
 from yolo_synth.commands.resuming import of_the_result
 from yolo_synth.commands.trainings import train_all
@@ -227,7 +228,7 @@ def _train(
 
 def _is_finished(folder: Path) -> bool:
     try:
-        return read_run(folder).finished
+        return is_done(read_run(folder))
     except (ValueError, OSError):
         return False
 

@@ -9,7 +9,7 @@ def export(run: str, file: str, last_layer: int | None = None) -> None:
     FILE.weights is Darknet's, with FILE.cfg and FILE.names beside it; with --last_layer 74 it is a
     backbone, as darknet53.conv.74 is, that other trainings can start from (any other ending is then
     Darknet's too). FILE.onnx and FILE.pt2 are the raw network for any number and size of images, without
-    decoding, which docs/detect_with_onnx.py does. A name without such an ending is a folder:
+    decoding, which docs/detect_with_onnx.py does. A name without an ending is a folder:
     model.safetensors and config.json, as the Hugging Face Hub takes it, for networks of any kind.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,6 @@ from yolo_synth.networks.yolov3 import YOLOv3, save_darknet_weights
 from yolo_synth.runs import Run, read_run
 
 _FILES: Final = {".weights": "Darknet's", ".onnx": "ONNX", ".pt2": "torch.export's"}
-_CHECKPOINTS: Final = (".pt", ".pth", ".safetensors", ".ckpt", ".bin", ".cfg")
 
 
 def write_weights(run: str, file: str, last_layer: int | None) -> None:
@@ -28,10 +28,10 @@ def write_weights(run: str, file: str, last_layer: int | None) -> None:
         {".weights": _save_darknet, ".onnx": _save_onnx, ".pt2": _save_program}[path.suffix](
             read, yolov3, path
         )
-    elif path.suffix in _CHECKPOINTS:
+    elif re.fullmatch(r"\.[A-Za-z]\w*", path.suffix) and not file.endswith("/") and not path.is_dir():
         raise ValueError(
-            f"{file}: no {path.suffix} is written; name a folder for safetensors with their configuration, "
-            f"or FILE{', FILE'.join(_FILES)}"
+            f"{file}: no {path.suffix} is written; name FILE{', FILE'.join(_FILES)}, or a folder for "
+            "safetensors with their configuration (FOLDER/ if its name ends so)"
         )
     else:
         if path.is_dir() and any(path.iterdir()) and not is_ours(path):

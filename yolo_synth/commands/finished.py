@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from yolo_synth.claims import CLAIM
 from yolo_synth.commands.grid import Trial
 from yolo_synth.data.source import Config, read_yaml
 from yolo_synth.runs import Run, read_run, run_folders
@@ -18,9 +19,14 @@ def finished_runs(folder: str) -> list[Run]:
             run = read_run(path)
         except (ValueError, OSError):
             continue
-        if run.finished:
+        if is_done(run):
             found.append(run)
     return found
+
+
+def is_done(run: Run) -> bool:
+    """Tell whether a run is trained, and nobody is at work there or was killed at what comes after."""
+    return run.finished and not (run.folder / CLAIM).exists()
 
 
 def is_finished(trial: Trial, finished: Sequence[Run]) -> bool:
