@@ -308,3 +308,16 @@ def test_who_gives_a_verb_a_network_that_it_does_not_take_is_told_what_to_give(
 def test_an_option_that_there_is_not_is_not_taken_for_a_network(capsys):
     assert main(["report", "runs", "--colour", "red"]) == 2
     assert "compare A B" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "a", "b", "--images", "ten"], "images: a whole number is expected, not ten"),
+        (["curve", "a", "b", "--real", "ten"], "real: a list, as '[1, 2]' is expected, not ten"),
+        (["advise", "a", "--real", "b", "--rates", "[c]"], "rates: a number is expected, not c"),
+    ],
+)
+def test_a_value_of_another_type_is_answered_in_words(arguments, said, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"yolo-synth: error: {said}\n"

@@ -319,6 +319,26 @@ def one_line(error: Exception) -> str:
         )
     # The parser tries a data module's options, then null, and reports both, with all that was given.
     tried = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", text, re.DOTALL)
-    if tried:
-        text = tried[1]
+    text = _of_an_option(text) or (tried[1] if tried else text)
     return " ".join(text.split())
+
+
+_KINDS: Final = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "a list, as '[1, 2]'",
+    "list": "a list, as '[1, 2]'",
+}
+
+
+def _of_an_option(text: str) -> str | None:
+    """Return what the parser says of a value of another type, in words."""
+    found = re.search(
+        r"""Parser key "([\w.]+)":((?!Parser key).)*?Expected an? <class '(\w+)'>.*? value: (.*)""",
+        text,
+        re.DOTALL,
+    )
+    if not found or found[3] not in _KINDS:
+        return None
+    return f"{found[1]}: {_KINDS[found[3]]} is expected, not {found[4].splitlines()[0]}"

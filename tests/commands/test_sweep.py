@@ -169,7 +169,7 @@ def test_a_sweep_of_learning_rates_trains_two_runs_and_tells_why_others_failed(
     arguments = ["sweep", file, f"--runs={tmp_path}/runs", "--parallel=2"]
     assert main(arguments) == 2
     said = capsys.readouterr()
-    assert "1 of 3 runs failed (fast: Parser key" in said.err
+    assert "1 of 3 runs failed (fast: model.lr: a number is expected, not fast" in said.err
     ends = [tmp_path / f"runs/U-Real-lr={rate}/0/summary.json" for rate in (0.001, 0.003)]
     times = [path.stat().st_mtime_ns for path in ends]
     (tmp_path / "runs" / "bad").mkdir()

@@ -28,7 +28,9 @@ def write_weights(run: str, file: str, last_layer: int | None) -> None:
         {".weights": _save_darknet, ".onnx": _save_onnx, ".pt2": _save_program}[path.suffix](
             read, yolov3, path
         )
-    elif re.fullmatch(r"\.[A-Za-z]\w*", path.suffix) and not file.endswith("/") and not path.is_dir():
+    elif (
+        re.fullmatch(r"\.[A-Za-z]\w*", path.suffix) and not file.endswith("/") and not path.is_dir()
+    ):
         raise ValueError(
             f"{file}: no {path.suffix} is written; name FILE{', FILE'.join(_FILES)}, or a folder for "
             "safetensors with their configuration (FOLDER/ if its name ends so)"
