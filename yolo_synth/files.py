@@ -258,6 +258,17 @@ class Kept:
         except Exception:  # those of damaged JSON, zip and arrays have no common class
             return None
 
+    def once(
+        self, made_of: Callable[[dict[str, Any]], Result], make: Callable[[], dict[str, Any]]
+    ) -> Result:
+        """Return what is made of what is kept; if nothing can be used, it is made and kept first."""
+        found = self.read(made_of)
+        if found is None:
+            values = make()
+            self.write(values)
+            found = made_of(values)
+        return found
+
     def write(self, values: Mapping[str, Any]) -> None:
         """Write a result, whole or not at all."""
         content = {**self._origin, **values}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from yolo_synth.analysis.similarity import MARGIN, OPINIONS
@@ -45,18 +46,11 @@ def report(
         no_pictures: Whether to leave pictures out of the page, for data that may not be shared.
         trust: Whether classes from elsewhere that run folders and files name are imported and run.
     """
-    from yolo_synth.report.report import write_report  # brings PyTorch
+    from yolo_synth.analysis.similarity.opinions import chosen  # brings PyTorch, as the others do
+    from yolo_synth.report.report import write_report
+    from yolo_synth.report.study import Study
 
-    write_report(
-        runs,
-        out,
-        images,
-        sizes,
-        data,
-        figures,
-        measures,
-        margin,
-        objects,
-        no_pictures,
-        trust,
-    )
+    asked = chosen(measures)
+    kept, pictures = Path(out, "matrices"), not no_pictures
+    study = Study(runs, kept, images, sizes, data, trust, asked, margin, objects, pictures)
+    write_report(study, Path(out), draw_all=figures == "all")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from yolo_synth.analysis.similarity.judging import INTERVAL_IMAGES
-from yolo_synth.analysis.similarity.opinions import chosen
-from yolo_synth.analysis.similarity.seeds import check_margin
 from yolo_synth.claims import claimed
 from yolo_synth.escaping import markdown_text, say
 from yolo_synth.files import write_whole
@@ -59,40 +56,19 @@ CARD: Final = 5
 """Sentences of the card, at most."""
 
 
-def write_report(
-    runs: str,
-    out: str,
-    images: int,
-    sizes: tuple[int, ...],
-    data: str | tuple[str, ...],
-    figures: Literal["paper", "all"],
-    measures: str,
-    margin: float,
-    objects: bool,
-    no_pictures: bool,
-    trust: bool,
-) -> None:
-    """Write tables, figures and page for a folder of runs into another one."""
-    check_margin(margin, "--margin")
-    if images < INTERVAL_IMAGES:
-        raise ValueError(f"--images is at least {INTERVAL_IMAGES}, not {images}")
-    if not sizes:
-        raise ValueError("--sizes names no side of the images; the paper's are 32, 64 and 128")
-    folder = Path(out)
+def write_report(study: Study, folder: Path, draw_all: bool) -> None:
+    """Write tables, figures and page of a study into a folder, and print what matters most of it."""
     with claimed(folder, "writes a report"):
-        matrices = folder / "matrices"
-        study = Study(runs, matrices, images, sizes, data, trust, chosen(measures), margin, objects)
-        study.has_pictures = not no_pictures
-        result = write_panels(study, folder, draw_all=figures == "all")
+        result = write_panels(study, folder, draw_all)
         write_page(result, folder / "report.html")
     for number, finding in enumerate(result.card, 1):
         say(f"{number}. {finding.text}")
     for note in result.notes:
         say(note)
-    say(f"{out}: report.html, findings.md, tables/, figures/ and matrices/")
+    say(f"{folder}: report.html, findings.md, tables/, figures/ and matrices/")
 
 
-def write_panels(study: Study, folder: Path, draw_all: bool = False) -> Report:
+def write_panels(study: Study, folder: Path, draw_all: bool) -> Report:
     """Compute what is missing, write all but the page into a folder and return what the page shows."""
     card: list[Finding] = []
     sections: list[Section] = []
@@ -102,6 +78,7 @@ def write_panels(study: Study, folder: Path, draw_all: bool = False) -> Report:
         tables = list(panel.tables(result)) if panel.tables else []
         for table in tables:
             write_table(table, folder / "tables")
+            study.tables[table.key] = table.frame
         drawings += panel.figures(result) if panel.figures else ()
         own = panel.section(result) if panel.section else Section(panel.key, panel.title)
         section = own._replace(

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.similarity import MARGIN, OPINIONS
 from yolo_synth.analysis.similarity.judging import DRAWS, INTERVAL_IMAGES
+from yolo_synth.analysis.similarity.seeds import check_margin
 from yolo_synth.analysis.similarity.series import Values
 from yolo_synth.comparison import (
     FORMAT,
@@ -33,7 +34,7 @@ from yolo_synth.probe import Grams, Label, Probe, Subject, take_probe
 from yolo_synth.report import paper
 from yolo_synth.report.models import FORMAT as MODELS_FORMAT
 from yolo_synth.report.models import Models, measure, pack, seed_tests, unpack, untrained_similarity
-from yolo_synth.report.pairs import Couple, all_couples, held_against_seeds
+from yolo_synth.report.pairs import Couple, all_couples, held_against_seeds, main_pairs
 from yolo_synth.report.selection import select
 
 SPLITS: Final = ("train", "valid", "test")
@@ -44,6 +45,7 @@ class Study:
 
     Attributes:
         subjects: The best weights of the runs, in the order of the report.
+        labels: What they are called and how they were trained.
         starts: What the runs started from, by the runs' names.
         notes: What was left out.
         structure: The networks' layers.
@@ -56,9 +58,8 @@ class Study:
         objects: Whether boxes are looked at too.
         files: What names further test images.
         has_pictures: Whether pictures are shown, for which networks run once more.
+        tables: What is written, by key, as far as it is.
     """
-
-    has_pictures = False
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class Study:
         measures: Sequence[str] = OPINIONS,
         margin: float = MARGIN,
         objects: bool = False,
+        pictures: bool = False,
     ) -> None:
         """Read the runs at or below a folder.
 
@@ -84,11 +86,17 @@ class Study:
             measures: What is asked beside CKA, names of `MEASURES`.
             margin: As above.
             objects: As above.
+            pictures: Whether pictures are shown.
 
         Raises:
             FileNotFoundError: If there is no run folder.
             ValueError: If no run is left, they differ in architecture, or there are too few images.
         """
+        check_margin(margin, "--margin")
+        if images < INTERVAL_IMAGES:
+            raise ValueError(f"--images is at least {INTERVAL_IMAGES}, not {images}")
+        if not sizes:
+            raise ValueError("--sizes names no side of the images; the paper's are 32, 64 and 128")
         self.subjects, self.starts, self.notes = select(root, trust)
         for size in sizes:
             check_side(self.subjects[0].network, size, "each of --sizes")
@@ -98,6 +106,9 @@ class Study:
         self.folder = folder
         self.margin = margin
         self.objects = objects
+        self.has_pictures = pictures
+        self.labels = [subject.label for subject in self.subjects]
+        self.tables: dict[str, pd.DataFrame] = {}
         self.files = [data] if isinstance(data, str) else list(data)
         self._trust = trust
         self._measures = measures
@@ -105,11 +116,6 @@ class Study:
         self.domains = {
             name: Domain(name, config, images, trust) for name, config in configs.items()
         }
-
-    @property
-    def labels(self) -> list[Label]:
-        """What the runs are called and how they were trained."""
-        return [subject.label for subject in self.subjects]
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -132,51 +138,45 @@ class Study:
 
         They are compared by every probe at every size, and kept in `folder`, a file a pair.
         """
-        return [
-            pair
-            for domain in self.domains.values()
-            for size in self.sizes
-            for pair in self._seen_by(domain.probe(size))
-        ]
+        return [pair for probe in self._probes() for pair in self._seen_by(probe)]
 
     @cached_property
     def models(self) -> dict[tuple[str, int], Models]:
         """What the trainings of every two models share, and of two seeds of one, by probe and size."""
-        probes = [domain.probe(size) for domain in self.domains.values() for size in self.sizes]
-        return {(probe.domain, probe.size): self._models(probe, Grams(probe)) for probe in probes}
+        return {(one.domain, one.size): self._models(Grams(one)) for one in self._probes()}
 
-    def _models(self, probe: Probe, grams: Grams) -> Models:
+    @cached_property
+    def main(self) -> list[Label]:
+        """The two runs that findings speak of: of real and synthetic training, or else the first two."""
+        groups = main_pairs(self.pairs)
+        return [groups[0][0].first, groups[0][0].second] if groups else self.labels[:2]
+
+    def _probes(self) -> list[Probe]:
+        return [domain.probe(size) for domain in self.domains.values() for size in self.sizes]
+
+    def _models(self, grams: Grams) -> Models:
+        def made() -> dict[str, Any]:
+            total, task = 2 * len(self.structure), f"seeds, {probe.label}"
+            with tqdm(total=total, desc=task, unit="layer", leave=False) as bar, _a_thread_a_core():
+                models = measure(self.subjects, self.starts, grams, self.structure, bar.update)
+            return pack(models)
+
+        probe = grams.probe
         starts = [self.starts[name].weights for name in sorted(self.starts)]
-        names = [str(label) for label in self.labels]
-        place = self.kept(
-            f"models_{probe.domain.lower()}_{probe.size}",
-            probe,
-            self.subjects,
-            *(*names, *starts, str(MODELS_FORMAT)),
-        )
-        if (kept := place.read(unpack)) is not None:
-            return kept
-        task = f"seeds, {probe.label}"
-        total = 2 * len(self.structure)
-        with tqdm(total=total, desc=task, unit="layer", leave=False) as bar, _a_thread_a_core():
-            models = measure(self.subjects, self.starts, grams, self.structure, bar.update)
-        place.write(pack(models))
-        return models
+        name = f"models_{probe.domain.lower()}_{probe.size}"
+        about = (*map(str, self.labels), *starts, str(MODELS_FORMAT))
+        return self.kept(name, probe, self.subjects, *about).once(unpack, made)
 
     def _untrained(self, probe: Probe) -> Values:
         """Return the debiased CKA of two untrained networks, layer by layer."""
         run = self.subjects[0].run
         about = {name: run.config["model"].get(name) for name in ("network", "width", "anchors")}
         name = f"untrained_{probe.domain.lower()}_{probe.size}"
-        place = self.kept(
-            name, probe, (), self.subjects[0].network.description, json.dumps(about, default=str)
+        described = self.subjects[0].network.description, json.dumps(about, default=str)
+        return self.kept(name, probe, (), *described).once(
+            partial(_untrained_values, layers=len(self.structure)),
+            lambda: {"untrained": untrained_similarity(run, probe)},
         )
-        kept = place.read(partial(_untrained_values, layers=len(self.structure)))
-        if kept is not None:
-            return kept
-        values = untrained_similarity(run, probe)
-        place.write({"untrained": values})
-        return values
 
     def _seen_by(self, probe: Probe) -> list[Comparison]:
         grams = Grams(probe)
@@ -204,7 +204,7 @@ class Study:
             for pair in pool.map(pair_of, couples, found):
                 pairs.append(pair)
                 bar.update()
-        tests = seed_tests(self._models(probe, grams), self.margin, self.structure)
+        tests = seed_tests(self._models(grams), self.margin, self.structure)
         pairs = held_against_seeds(pairs, tests, self._untrained(probe))
         for pair, place, kept in zip(pairs, places, found, strict=True):
             if kept is None or not _is_held_alike(pair, kept):

@@ -9,7 +9,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import pandas as pd
-from torch import Tensor
 
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.similarity.centring import count_groups
@@ -17,7 +16,7 @@ from yolo_synth.analysis.similarity.chance import holm
 from yolo_synth.analysis.similarity.cka import cka
 from yolo_synth.analysis.similarity.jackknife import difference
 from yolo_synth.analysis.similarity.judging import INTERVAL_IMAGES, between_test
-from yolo_synth.analysis.similarity.series import LayerSeries
+from yolo_synth.analysis.similarity.series import LayerSeries, Values
 from yolo_synth.comparison import Comparison
 from yolo_synth.probe import Grams, Label, Subject
 from yolo_synth.report import paper
@@ -81,7 +80,14 @@ def compute(study: Study) -> Freezing:
     contrasts = []
     for probe in study.probes(paper.PROBE_SIZE):
         grams = Grams(probe)
-        contrasts += [_contrast(study, three, grams) for three in _threes(study.subjects)]
+        shown = (probe.domain, len(probe.images), probe.size)
+        for three in _threes(study.subjects):
+            labels = (three[0].label, three[1].label, three[2].label)
+            name = f"contrast_{'_'.join(map(str, labels))}_{probe.domain}_{probe.size}".lower()
+            series = study.kept(name, probe, three).once(
+                partial(_series, layers=len(study.structure)), partial(_difference, grams, three)
+            )
+            contrasts.append(Contrast(*labels, *shown, study.structure, series))
     return Freezing(study.labels, study.scores, pairs, contrasts)
 
 
@@ -95,20 +101,6 @@ def _threes(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject, Sub
             yield third, frozen, free
 
 
-def _contrast(study: Study, three: tuple[Subject, Subject, Subject], grams: Grams) -> Contrast:
-    third, frozen, free = three
-    probe = grams.probe
-    labels = (third.label, frozen.label, free.label)
-    name = f"contrast_{'_'.join(map(str, labels))}_{probe.domain}_{probe.size}".lower()
-    kept = study.kept(name, probe, three)
-    series = kept.read(partial(_series, layers=len(study.structure)))
-    if series is None:
-        pairs = (grams(third), grams(frozen)), (grams(third), grams(free))
-        series = _difference(*pairs, probe.independent_groups)
-        kept.write(series.columns("value"))
-    return Contrast(*labels, probe.domain, len(probe.images), probe.size, study.structure, series)
-
-
 def _series(rows: dict[str, Any], layers: int) -> LayerSeries:
     series = LayerSeries(**rows)
     if any(row.shape != (layers,) for row in series.columns("value").values()):
@@ -116,22 +108,16 @@ def _series(rows: dict[str, Any], layers: int) -> LayerSeries:
     return series
 
 
-def _difference(
-    first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], groups: Sequence[str] | None
-) -> LayerSeries:
-    if count_groups(groups, first[0].shape[-1]) < INTERVAL_IMAGES:
-        one, other = (
-            cka(*pair, debiased=True, groups=groups).diagonal() for pair in (first, second)
-        )
-        return LayerSeries((one - other).numpy())
-    chance_first, chance_second = (
-        between_test(*pair, groups).p_corrected for pair in (first, second)
-    )
-    interval, p = difference(
-        first, second, (chance_first, chance_second), paired=True, groups=groups
-    )
+def _difference(grams: Grams, three: tuple[Subject, Subject, Subject]) -> dict[str, Values]:
+    third, frozen, free = map(grams, three)
+    pairs, groups = ((third, frozen), (third, free)), grams.probe.independent_groups
+    if count_groups(groups, third.shape[-1]) < INTERVAL_IMAGES:
+        one, other = (cka(*pair, debiased=True, groups=groups).diagonal() for pair in pairs)
+        return {"value": (one - other).numpy()}
+    chance = [between_test(*pair, groups).p_corrected for pair in pairs]
+    interval, p = difference(*pairs, (chance[0], chance[1]), paired=True, groups=groups)
     value, low, high = (row.numpy() for row in (interval.value, interval.low, interval.high))
-    return LayerSeries(value, low, high, p=holm(p).numpy())
+    return LayerSeries(value, low, high, p=holm(p).numpy()).columns("value")
 
 
 def tables(result: Freezing) -> Iterator[Table]:
@@ -183,7 +169,7 @@ def short(result: Freezing) -> str:
     """Say what freezing did to mAP at home and away, as far as seeds and images tell."""
     tested = list(map(str, result.scores["domain"].unique()))
     away = away_from_home(result.labels, tested)
-    free, frozen = (_models(result.labels, mode) for mode in ("none", "backbone"))
+    free, frozen = _models(result.labels)
     known = [trained for trained in free if free[trained] and frozen[trained]]
     if not known:
         return ""
@@ -219,20 +205,22 @@ def _effect(free: pd.DataFrame, frozen: pd.DataFrame) -> tuple[float, float, flo
     return (apart, low, high) if low == low else (apart, *image_interval(free, frozen))
 
 
-def _models(labels: Sequence[Label], frozen: str) -> dict[str, list[str]]:
-    """Return the models with something frozen, by what they were trained on."""
-    found: dict[str, list[str]] = {}
-    for label in labels:
-        models = found.setdefault(label.domain, [])
-        if label.frozen == frozen and label.model not in models:
-            models.append(label.model)
+def _models(labels: Sequence[Label]) -> list[dict[str, list[str]]]:
+    """Return the free models, and those with a frozen backbone, by what they were trained on."""
+    found = []
+    for mode in ("none", "backbone"):
+        models: dict[str, dict[str, None]] = {label.domain: {} for label in labels}
+        for label in labels:
+            if label.frozen == mode:
+                models[label.domain][label.model] = None
+        found.append({domain: list(names) for domain, names in models.items()})
     return found
 
 
 def _scores(result: Freezing) -> Iterator[str]:
     """Compare mAP with and without a frozen backbone."""
     seeds = result.scores.groupby("model")["seed"].nunique()
-    free, frozen = (_models(result.labels, mode) for mode in ("none", "backbone"))
+    free, frozen = _models(result.labels)
     for trained in free:
         for one, other in product(free[trained], frozen[trained]):
             if not {one, other} <= set(result.scores["model"]):
@@ -262,7 +250,7 @@ def _which(one: str, other: str, free: Sequence[str], frozen: Sequence[str]) -> 
 
 def _similarities(result: Freezing) -> Iterator[str]:
     """Compare how near frozen and free networks are to one trained freely on something else."""
-    free, frozen = (_models(result.labels, mode) for mode in ("none", "backbone"))
+    free, frozen = _models(result.labels)
     probes = dict.fromkeys(pair.probe for pair in result.pairs)
     for probe, (home, thirds), (trained, ones) in product(probes, free.items(), free.items()):
         if home == trained:

@@ -24,10 +24,9 @@ from yolo_synth.analysis.similarity.judging import DRAWS
 from yolo_synth.analysis.similarity.series import LayerSeries, Values, part_means
 from yolo_synth.comparison import FEWEST_IMAGES
 from yolo_synth.files import file_name
-from yolo_synth.probe import Grams, Label, Probe, Subject
+from yolo_synth.probe import Grams, Label, Subject, joined
 from yolo_synth.report import paper
 from yolo_synth.report.figures import Drawing
-from yolo_synth.report.pairs import main_pairs
 from yolo_synth.report.panel import Curves, Panel, Section, Table
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import by_layer
@@ -70,39 +69,29 @@ class DomainGap:
 
 def compute(study: Study) -> list[DomainGap]:
     """Measure how far each network separates every two domains, at the paper's size."""
-    groups = main_pairs(study.pairs)
-    main = [groups[0][0].first, groups[0][0].second] if groups else study.labels[:2]
-    return [
-        gap
-        for first, second in combinations(study.probes(paper.PROBE_SIZE), 2)
-        for gap in _gaps(study, first, second, main)
-    ]
-
-
-def _gaps(study: Study, first: Probe, second: Probe, main: Sequence[Label]) -> Iterator[DomainGap]:
-    both = Probe(
-        torch.cat([first.images, second.images]),
-        [*first.names, *second.names],
-        f"{first.domain} and {second.domain}",
-        [*_clusters(first), *_clusters(second)],
-    )
-    grams = Grams(both)
-    for subject in study.subjects:
-        name = f"gap_{subject.label}_{both.domain}_{both.size}".lower()
-        kept = study.kept(name, both, [subject], str(len(first.images)))
-        if (rows := kept.read(partial(_rows, layers=len(study.structure)))) is None:
-            rows = _measured(subject, grams, torch.arange(len(both.images)) < len(first.images))
-            kept.write(rows)
-        yield DomainGap(
-            subject.label,
-            (first.domain, second.domain),
-            (len(first.images), len(second.images)),
-            both.size,
-            study.structure,
-            LayerSeries(rows["gap"], null=rows["null"], p=rows["p"]),
-            (rows["first"], rows["second"]),
-            subject.label in main,
-        )
+    gaps = []
+    for first, second in combinations(study.probes(paper.PROBE_SIZE), 2):
+        both = joined([first, second])
+        grams, is_first = Grams(both), torch.arange(len(both.images)) < len(first.images)
+        for subject in study.subjects:
+            name = f"gap_{subject.label}_{both.domain}_{both.size}".lower()
+            rows = study.kept(name, both, [subject], str(len(first.images))).once(
+                partial(_rows, layers=len(study.structure)),
+                partial(_measured, grams, subject, is_first),
+            )
+            gaps.append(
+                DomainGap(
+                    subject.label,
+                    (first.domain, second.domain),
+                    (len(first.images), len(second.images)),
+                    both.size,
+                    study.structure,
+                    LayerSeries(rows["gap"], null=rows["null"], p=rows["p"]),
+                    (rows["first"], rows["second"]),
+                    subject.label in study.main,
+                )
+            )
+    return gaps
 
 
 def _rows(rows: dict[str, Any], layers: int) -> dict[str, Any]:
@@ -111,12 +100,7 @@ def _rows(rows: dict[str, Any], layers: int) -> dict[str, Any]:
     return rows
 
 
-def _clusters(probe: Probe) -> list[str]:
-    """Name what each image belongs to, so that no two domains have one in common."""
-    return [f"{probe.domain} {group}" for group in probe.independent_groups or probe.names]
-
-
-def _measured(subject: Subject, grams: Grams, is_first: torch.Tensor) -> dict[str, Values]:
+def _measured(grams: Grams, subject: Subject, is_first: torch.Tensor) -> dict[str, Values]:
     matrices = grams(subject)
     clusters = grams.probe.groups
     sides = [_of(clusters, chosen) for chosen in (is_first, ~is_first)]

@@ -9,7 +9,6 @@ import pandas as pd
 from yolo_synth.objects.likeness import FOREGROUND
 from yolo_synth.objects.rows import take_rows
 from yolo_synth.objects.study import Objects, study_objects
-from yolo_synth.report.pairs import main_pairs
 from yolo_synth.report.panel import Panel, Table
 from yolo_synth.report.study import Study
 from yolo_synth.report.words import number
@@ -29,11 +28,7 @@ def compute(study: Study) -> Objects | None:
     """Look at the boxes of every domain with the networks of the main pair; None unless asked for."""
     if not study.objects:
         return None
-    groups = main_pairs(study.pairs)
-    main = [groups[0][0].first, groups[0][0].second] if groups else study.labels[:2]
-    networks = {
-        str(subject.label): subject.network for subject in study.subjects if subject.label in main
-    }
+    networks = {str(one.label): one.network for one in study.subjects if one.label in study.main}
     sets = [take_rows(domain.data, name, most=BOXES) for name, domain in study.domains.items()]
     return study_objects(networks, sets)
 

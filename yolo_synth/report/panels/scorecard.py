@@ -12,7 +12,6 @@ from yolo_synth.probe import Label
 from yolo_synth.report import paper
 from yolo_synth.report.notes import differences
 from yolo_synth.report.panel import Panel, Table
-from yolo_synth.report.panels import outputs, scores, similarity
 from yolo_synth.report.study import Study
 
 
@@ -31,14 +30,8 @@ class Scorecard(NamedTuple):
 
 
 def compute(study: Study) -> Scorecard:
-    """Return the numbers of the other panels."""
-    frames = [
-        *scores.tables(scores.compute(study)),
-        *outputs.tables(outputs.compute(study)),
-        *similarity.tables(similarity.compute(study)),
-    ]
-    named = {table.key: table.frame for table in frames}
-    return Scorecard(named, models_here(study.labels), differences(study))
+    """Return the tables that are written before, what the paper's models are called, and what differs."""
+    return Scorecard(study.tables, models_here(study.labels), differences(study))
 
 
 def models_here(labels: Sequence[Label]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -58,10 +59,9 @@ def compute(study: Study) -> Verdicts:
         for pair in study.pairs
         if pair.is_two_runs and not is_one_model(pair) and pair.debiased_series.p is not None
     ]
-    runs = {label for pair in study.pairs for label in (pair.first, pair.second)}
-    names = [label.model for label in runs if not label.is_initial]
-    seeds = {name: names.count(name) for name in names}
-    return Verdicts(pairs, study.models, seeds, study.margin)
+    return Verdicts(
+        pairs, study.models, Counter(label.model for label in study.labels), study.margin
+    )
 
 
 def tables(result: Verdicts) -> Iterator[Table]:
