@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 
 from yolo_synth.cli import main
@@ -42,6 +45,14 @@ def fit_arguments(scenes: Path, out: Path, data: str = "BDD100K", *options: str)
 def fit(scenes: Path, out: Path, data: str = "BDD100K", *options: str) -> None:
     """Train and expect it to go well."""
     assert main(fit_arguments(scenes, out, data, *options)) == 0
+
+
+@contextmanager
+def with_wandb() -> Iterator[None]:
+    """Have trainings log to Weights & Biases, offline as by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        yield
 
 
 def weights(run: Path, checkpoint: str = "last.ckpt") -> dict[str, torch.Tensor]:

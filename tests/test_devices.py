@@ -58,7 +58,7 @@ def run(tiny_root, tmp_path_factory):
     for what in ("dies", "lives"):
         end = subprocess.run(
             [sys.executable, str(program), *arguments],
-            env={**os.environ, "SECOND_PROCESS": what},
+            env={**os.environ, "SECOND_PROCESS": what, "WANDB_MODE": "offline"},
             capture_output=True,
             text=True,
             check=False,

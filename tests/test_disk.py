@@ -20,7 +20,6 @@ from small_disk import disks
 
 from yolo_synth.cli import one_line
 
-WITHOUT_WANDB = "--trainer.logger=false"
 ODD = re.compile(r"draft|claim|\.part$|unfinished|\.room$")
 
 
@@ -35,7 +34,7 @@ def runs(tiny_root, tmp_path_factory) -> Path:
     """Return a folder with two finished runs and nothing that later verbs add."""
     out = tmp_path_factory.mktemp("finished")
     for seed in (0, 1):
-        fit(tiny_root, out, "BDD100K", f"--seed_everything={seed}", WITHOUT_WANDB)
+        fit(tiny_root, out, "BDD100K", f"--seed_everything={seed}")
         (out / f"U-Real/{seed}/last.ckpt").unlink()
     return out
 
@@ -63,7 +62,7 @@ def test_a_training_on_a_full_disk_keeps_its_checkpoint_and_goes_on_with_room(
     disk, tiny_root, tmp_path
 ):
     place = tmp_path / "disk"
-    options = ("--trainer.max_epochs=3", WITHOUT_WANDB)
+    options = ("--trainer.max_epochs=3",)
     arguments = fit_arguments(tiny_root, place / "runs", "BDD100K", *options)
     # 1.1 MB the first weights, 1.1 the best, 3.3 the last: each file is written beside the old one
     steps = [
@@ -161,7 +160,7 @@ def test_runs_that_can_only_be_read_are_compared_and_reported_on_without_keeping
 
 def test_a_sweep_says_which_disk_its_trainings_found_full(disk, tiny_root, tmp_path):
     place = tmp_path / "disk"
-    _, *options = fit_arguments(tiny_root, place / "runs", "BDD100K", WITHOUT_WANDB)
+    _, *options = fit_arguments(tiny_root, place / "runs", "BDD100K")
     sweep = tmp_path / "sweep.yaml"
     seeds = {"seed_everything": {"values": [0]}}
     command = ["yolo-synth", "fit", *options[1:], "${args}"]
@@ -180,7 +179,8 @@ def test_temporary_files_have_no_part_in_a_training(disk, tiny_root, tmp_path):
     place = tmp_path / "disk"
     options = ("--data.num_workers=1", "--pictures.images=2", "--similarity.images=8")
     arguments = fit_arguments(tiny_root, tmp_path / "runs", "BDD100K", *options)
-    [_, (code, said)] = disk(place, 100_000, [["room", 0], ["run", arguments]], TMPDIR=str(place))
+    steps, small = [["room", 0], ["run", arguments]], {"TMPDIR": str(place)}
+    [_, (code, said)] = disk(place, 100_000, steps, **small, WANDB_MODE="offline")
     assert code == 0, said
     assert "Traceback" not in said
     assert list((tmp_path / "runs/U-Real/0").glob("similarity/*/similarity.npz"))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import equal, fit, fit_arguments, weights
+from helpers import equal, fit, fit_arguments, weights, with_wandb
 from report.run_folders import write_run
 
 from yolo_synth import files
@@ -121,13 +121,16 @@ def test_the_first_epoch_that_a_training_goes_on_with_is_its_own(
 def test_a_training_that_is_killed_ends_as_one_that_was_not(tiny_root, tmp_path, whole):
     arguments = fit_arguments(tiny_root, tmp_path, "BDD100K", *OPTIONS)
     run = tmp_path / "U-Real" / "0"
-    process = start(arguments)
+    process = start(arguments, WANDB_MODE="offline")
     wait_for(run / "last.ckpt", process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (run / "summary.json").exists()
-    assert main(arguments) == 0
+    with with_wandb():
+        assert main(arguments) == 0
     assert_same(run, whole)
+    ids = {path.name.rpartition("-")[2] for path in (run / "wandb").glob("offline-run-*")}
+    assert len(ids) == 1  # one run of W&B, gone on with
 
 
 def test_checkpoints_are_written_beside_their_place(tiny_root, tmp_path, monkeypatch):
@@ -179,7 +182,7 @@ def test_places_workers_and_what_comes_after_may_change_but_nothing_that_trains(
     assert main([*moved, "--data.batch_size=4"]) == 2
     assert "another data.init_args.batch_size" in capsys.readouterr().err
     shutil.copytree(tiny_root / "splits", tmp_path / "scenes/splits", dirs_exist_ok=True)
-    further = ("--data.num_workers=1", f"--data.cache={tmp_path}/cache", "--trainer.logger=false")
+    further = ("--data.num_workers=1", f"--data.cache={tmp_path}/cache")
     assert main([*moved, *further[:2], "--pictures.every=3", "--similarity.size=64"]) == 0
     assert_same(tmp_path / "runs/U-Real/0", whole)
 

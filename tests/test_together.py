@@ -19,7 +19,7 @@ from yolo_synth import files
 from yolo_synth.claims import CLAIM, claimed, new_folder
 from yolo_synth.cli import main
 
-LONG = ("--trainer.max_epochs=900", "--early_stopping.patience=900", "--trainer.logger=false")
+LONG = ("--trainer.max_epochs=900", "--early_stopping.patience=900")
 
 HOLD = (
     "import sys, time\n"
@@ -74,7 +74,7 @@ def test_a_new_folder_is_made_by_one_and_appears_whole(tmp_path):
 
 
 def test_two_reports_into_one_folder_are_not_mixed(tiny_root, tmp_path, capsys):
-    fit(tiny_root, tmp_path / "runs", "BDD100K", "--trainer.logger=false")
+    fit(tiny_root, tmp_path / "runs", "BDD100K")
     process = holder(tmp_path / "report", 60)
     arguments = ["report", str(tmp_path / "runs"), "--out", str(tmp_path / "report")]
     assert main([*arguments, "--images", "6", "--sizes", "[32]"]) == 2
@@ -87,7 +87,7 @@ def test_two_reports_into_one_folder_are_not_mixed(tiny_root, tmp_path, capsys):
 def test_two_sweeps_at_once_train_once_and_both_end_well(tiny_root, tmp_path):
     _, *options = fit_arguments(tiny_root, tmp_path / "runs", "BDD100K", "--trainer.max_epochs=3")
     sweep = tmp_path / "sweep.yaml"
-    command = ["yolo-synth", "fit", *options[1:], "--trainer.logger=false", "${args}"]
+    command = ["yolo-synth", "fit", *options[1:], "${args}"]
     seeds = {"seed_everything": {"values": [0]}}
     sweep.write_text(yaml.dump({"method": "grid", "parameters": seeds, "command": command}))
     arguments = ["sweep", str(sweep), "--runs", str(tmp_path / "runs")]
@@ -116,7 +116,7 @@ def test_a_report_while_a_run_trains_and_a_folder_that_is_renamed_meanwhile(
     tiny_root, tmp_path, capsys
 ):
     runs = tmp_path / "runs"
-    fit(tiny_root, runs, "BDD100K", "--trainer.logger=false")
+    fit(tiny_root, runs, "BDD100K")
     arguments = fit_arguments(tiny_root, runs, "BDD100K", *LONG, "--seed_everything=1")
     arguments += ["--pictures.images=1", "--pictures.every=1"]
     process = start(arguments)
@@ -151,7 +151,7 @@ def test_a_folder_that_is_moved_while_a_checkpoint_is_written_is_named(
             (tmp_path / "runs/U-Real/0").rename(tmp_path / "elsewhere")
 
     monkeypatch.setattr(files, "_put", moves_it)
-    arguments = fit_arguments(tiny_root, tmp_path / "runs", "BDD100K", "--trainer.logger=false")
+    arguments = fit_arguments(tiny_root, tmp_path / "runs", "BDD100K")
     assert main(arguments) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith(f"yolo-synth: error: {tmp_path}/runs/U-Real/0: was moved or removed")

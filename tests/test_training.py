@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import wandb_log
-from helpers import equal, fit, fit_arguments, layers, weights
+from helpers import equal, fit, fit_arguments, layers, weights, with_wandb
 
 from yolo_synth.cli import main
 from yolo_synth.data.bdd100k import BDD100K
@@ -21,7 +21,8 @@ def u_real(tiny_root, tmp_path_factory):
     """Return the run folder of one short training with everything switched on."""
     out = tmp_path_factory.mktemp("runs")
     options = ("--similarity.images=8", "--pictures.images=2", "--trainer.max_epochs=2")
-    fit(tiny_root, out, "BDD100K", *options)
+    with with_wandb():
+        fit(tiny_root, out, "BDD100K", *options)
     return out / "U-Real" / "0"
 
 

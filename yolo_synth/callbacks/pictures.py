@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import wandb
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn
@@ -64,7 +63,9 @@ class Pictures(Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_image("val/boxes", [str(path)])
-        except (OSError, wandb.Error) as error:  # no reason to end a training
+        except (
+            Exception
+        ) as error:  # a disk's or W&B's, of whatever kind: no reason to end a training
             log.warning("pictures: %s: %s", path, " ".join(str(error).split()))
 
     def _is_due(self, trainer: Trainer) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from yolo_synth import runs
-from yolo_synth.callbacks.wandb_run import finish_run, wandb_run
 from yolo_synth.claims import is_held
 from yolo_synth.files import digest, write_whole
 
@@ -118,8 +118,13 @@ def loggers(folder: Path, model: str, seed: int, goes_on: bool) -> list[Logger]:
     """Begin the record of a run, in its folder, or go on with it: `metrics.csv` and Weights & Biases.
 
     Weights & Biases is offline unless somebody is logged in or `WANDB_MODE` says otherwise, so that it
-    never asks for a login; `WANDB_PROJECT` and the like hold as they do everywhere.
+    never asks for a login; `WANDB_PROJECT` and the like hold as they do everywhere, and with
+    `WANDB_MODE=disabled` it is not started at all.
     """
+    if os.environ.get("WANDB_MODE") == "disabled":
+        return [MetricsFile(folder)]
+    from yolo_synth.callbacks.wandb_run import wandb_run  # brings W&B
+
     begin = rank_zero_only(wandb_run)
     return [MetricsFile(folder), WandbLogger(experiment=begin(folder, model, seed, goes_on))]
 
@@ -129,6 +134,8 @@ def finish(loggers: Sequence[Logger]) -> None:
     """Write what W&B still holds and end its run."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
+            from yolo_synth.callbacks.wandb_run import finish_run
+
             finish_run(logger.experiment)
 
 
