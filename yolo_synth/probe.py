@@ -6,7 +6,7 @@ The callback that compares after training, `yolo-synth compare` and `yolo-synth 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -255,6 +255,16 @@ class Subject(Shown):
         """The network's layers, read off it once; two threads may not do so at the same time."""
         return structure_of(self.network)
 
+    @cached_property
+    def start(self) -> Subject | None:
+        """What the training started from; None if that cannot be read."""
+        start = Subject(self.run, INITIAL)
+        try:
+            _ = start.network
+        except (ValueError, FileNotFoundError):
+            return None
+        return start
+
     def kept(self, what: str, probe: Probe) -> Path:
         """Return where something is kept that follows from these weights and a probe's images."""
         key = digest(self.weights, probe.images_digest)[:12]
@@ -262,22 +272,11 @@ class Subject(Shown):
         return self.run.folder / what / file_name(f"{Path(self.checkpoint).stem}_{about}")
 
 
-def start_of(run: Run) -> Subject | None:
-    """Return what a run started from; None if that cannot be read."""
-    start = Subject(run, INITIAL)
-    try:
-        _ = start.network
-    except (ValueError, FileNotFoundError):
+def both_starts(first: Shown, second: Shown) -> tuple[Subject, Subject] | None:
+    """Return what each of two trainings started from; None if that is not known of both."""
+    if first is second or not (isinstance(first, Subject) and isinstance(second, Subject)):
         return None
-    return start
-
-
-def both_starts(
-    first: Subject, second: Subject, starts: Mapping[str, Subject | None]
-) -> tuple[Subject, Subject] | None:
-    """Return what each of two trainings started from, of `starts` by runs' names; None if not known."""
-    a, b = starts.get(first.label.name), starts.get(second.label.name)
-    return None if first is second or a is None or b is None else (a, b)
+    return None if first.start is None or second.start is None else (first.start, second.start)
 
 
 class Grams:

@@ -26,7 +26,7 @@ from yolo_synth.comparison_files import (
     write_comparison,
 )
 from yolo_synth.networks.contract import Network, check_side
-from yolo_synth.probe import Grams, Probe, Subject, both_starts, start_of, take_probe
+from yolo_synth.probe import Grams, Probe, Subject, both_starts, take_probe
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +151,7 @@ class Similarity(Callback):
         if self.reference is None:
             return Subject(first.run, runs.INITIAL), None
         other = Subject(runs.read_run(self.reference))
-        starts = {subject.label.name: start_of(subject.run) for subject in (first, other)}
-        return other, both_starts(first, other, starts)
+        return other, both_starts(first, other)
 
 
 def _data(trainer: Trainer) -> Any:  # noqa: ANN401

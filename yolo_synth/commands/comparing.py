@@ -32,7 +32,6 @@ from yolo_synth.probe import (
     Subject,
     both_starts,
     joined,
-    start_of,
     take_probe,
 )
 from yolo_synth.report.two import Two, write_two
@@ -209,10 +208,7 @@ def _compared(pair: Pair, probes: Sequence[Probe], whole: Grams, measures: Seque
             f"--measures are of corresponding layers, and {first.label} and {second.label} have none: "
             "leave them out"
         )
-    starts = None
-    if isinstance(first, Subject) and isinstance(second, Subject):
-        known = {subject.label.name: start_of(subject.run) for subject in (first, second)}
-        starts = both_starts(first, second, known)
+    starts = both_starts(first, second)
     for shown in (first, second, *(starts or ())):
         whole(shown)
     results: list[Comparison | Crossing] = []

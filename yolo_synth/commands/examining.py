@@ -23,7 +23,7 @@ from yolo_synth.detecting import as_reference, thresholds
 from yolo_synth.detector import save_network
 from yolo_synth.escaping import say
 from yolo_synth.networks.references import Reference
-from yolo_synth.probe import Grams, Subject, joined, start_of, take_probe
+from yolo_synth.probe import Grams, Subject, both_starts, joined, take_probe
 from yolo_synth.reasons.answer import Answer, Further, Gap
 from yolo_synth.reasons.looking import look
 from yolo_synth.reasons.misses import misses
@@ -271,8 +271,8 @@ def _pair(read: list[Run | Reference]) -> tuple[tuple[Subject, Subject] | None, 
             None,
             "Blocks were not exchanged: network and oracle are not of one architecture and size.",
         )
-    starts = [start_of(run) for run in (first, second)]
-    if None in starts or starts[0].weights != starts[1].weights:  # type: ignore[union-attr]
+    starts = both_starts(*pair)
+    if starts is None or starts[0].weights != starts[1].weights:
         return (
             None,
             "Blocks were not exchanged: network and oracle did not start from the same weights.",
@@ -290,9 +290,8 @@ def _layers(pair: tuple[Subject, Subject], modules: list[tuple[str, DetectionDat
             for domain, module in modules
         ]
     whole = Grams(joined(probes))
-    starts = start_of(pair[0].run), start_of(pair[1].run)
-    both = None if starts[0] is None or starts[1] is None else (starts[0], starts[1])
-    for subject in (*pair, *(both or ())):
+    starts = both_starts(*pair)
+    for subject in (*pair, *(starts or ())):
         whole(subject)
     part = whole.part(probes[0], slice(0, len(probes[0].images)))
-    return Two(pair, [compare(*pair, part, both)], probes, whole)
+    return Two(pair, [compare(*pair, part, starts)], probes, whole)

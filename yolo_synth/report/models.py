@@ -46,7 +46,6 @@ class Models(NamedTuple):
 
 def measure(
     subjects: Sequence[Subject],
-    starts: Mapping[str, Subject],
     grams: Grams,
     structure: Structure,
     progress: Callable[[], object],
@@ -55,7 +54,6 @@ def measure(
 
     Args:
         subjects: The runs.
-        starts: What they started from, by their names.
         grams: Gram matrices of the probe.
         structure: The networks' layers.
         progress: Called twice a layer.
@@ -70,10 +68,10 @@ def measure(
         groups,
         progress=progress,
     )
-    begun = [subject for subject in subjects if subject.run.name in starts]
-    origins = [grams(starts[subject.run.name]) for subject in begun]
+    begun = [(subject, grams(subject.start)) for subject in subjects if subject.start]
+    origins = [origin for _, origin in begun]
     added, changed = [], []
-    for subject, origin in zip(begun, origins, strict=True):
+    for subject, origin in begun:
         rest, does_differ = changes(grams(subject), origin, groups)
         added.append(rest)
         changed.append(does_differ)
@@ -83,7 +81,7 @@ def measure(
     }
     if not any(layers.any() for layers in counted.values()):
         return Models(whole, {})
-    names = [subject.run.model for subject in begun]
+    names = [subject.run.model for subject, _ in begun]
     return Models(whole, together(added, names, parts, groups, counted, progress))
 
 

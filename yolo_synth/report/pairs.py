@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from yolo_synth.analysis.similarity.seeds import SeedTest
 from yolo_synth.analysis.similarity.series import LayerSeries, Values
@@ -14,6 +14,9 @@ from yolo_synth.comparison import Comparison
 from yolo_synth.probe import Label, Subject, both_starts
 from yolo_synth.report import paper
 from yolo_synth.report.models import of_two
+
+_MAIN: Final = ("U-Real", "U-Synthetic")
+"""The paper's question: freely trained on real, and on synthetic images."""
 
 
 class Couple(NamedTuple):
@@ -27,7 +30,7 @@ class Couple(NamedTuple):
 def all_couples(subjects: Sequence[Subject], starts: Mapping[str, Subject]) -> list[Couple]:
     """Return each network with itself, each two, and each with what it started from."""
     couples = [Couple(subject, subject, None) for subject in subjects]
-    couples += [Couple(a, b, both_starts(a, b, starts)) for a, b in combinations(subjects, 2)]
+    couples += [Couple(a, b, both_starts(a, b)) for a, b in combinations(subjects, 2)]
     started = [subject for subject in subjects if subject.run.name in starts]
     return couples + [Couple(s, starts[s.run.name], None) for s in started]
 
@@ -110,7 +113,11 @@ def main_pairs(pairs: Iterable[Comparison]) -> list[list[Comparison]]:
     """
     chosen = []
     for seen in at_papers_size(p for p in pairs if p.is_two_runs and is_of_one_seed(p)).values():
-        papers = [pair for pair in seen if (_trained(pair.first), _trained(pair.second)) == _MAIN]
+        papers = [
+            pair
+            for pair in seen
+            if (paper.trained_as(pair.first), paper.trained_as(pair.second)) == _MAIN
+        ]
         wanted = (papers or seen)[0].models
         chosen.append([pair for pair in seen if pair.models == wanted])
     return chosen
@@ -156,10 +163,3 @@ def away_from_home(labels: Sequence[Label], domains: Iterable[str]) -> Away | No
             )
             return Away(models[0], home, other, *oracles[:1])
     return None
-
-
-_MAIN = tuple(("none", domain) for domain in paper.SPLITS)
-
-
-def _trained(label: Label) -> tuple[str, str]:
-    return label.frozen, label.domain

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from yolo_synth.analysis.figures.similarity import ribbon_figure
 from yolo_synth.analysis.figures.tracks import COLOURS
+from yolo_synth.analysis.similarity.gaps import MEASURE
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import Comparison
 from yolo_synth.escaping import csv_text
@@ -26,7 +27,7 @@ from yolo_synth.report.figures import inline_svg
 from yolo_synth.report.html_tables import html_table
 from yolo_synth.report.panel import Table
 from yolo_synth.report.still import still_page
-from yolo_synth.report.two import MEASURE, Picture, Two
+from yolo_synth.report.two import Picture, Two
 
 FOLDER: Final = "why"
 """Where a run's answer lies in its folder."""

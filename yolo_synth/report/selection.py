@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from yolo_synth.probe import Subject, start_of
+from yolo_synth.probe import Subject
 from yolo_synth.report import paper
 from yolo_synth.runs import CONFIG, INITIAL, Run, read_run, run_folders
 
@@ -82,7 +82,7 @@ def select(root: str, trust: bool = False) -> Selection:
     chosen = sorted(sound.values(), key=_rank)
     runs = [subject.run for subject in chosen]
     _refuse_mixture(runs)
-    starts = {run.name: start for run in runs if (start := start_of(run))}
+    starts = {one.run.name: one.start for one in chosen if one.start}
     notes += [
         f"{run.folder}: no {INITIAL} that can be read, so nothing is said of {run.name}'s start."
         for run in runs

@@ -158,7 +158,7 @@ class Study:
         def made() -> dict[str, Any]:
             total, task = 2 * len(self.structure), f"seeds, {probe.label}"
             with tqdm(total=total, desc=task, unit="layer", leave=False) as bar, _a_thread_a_core():
-                models = measure(self.subjects, self.starts, grams, self.structure, bar.update)
+                models = measure(self.subjects, grams, self.structure, bar.update)
             return pack(models)
 
         probe = grams.probe

@@ -17,6 +17,7 @@ from yolo_synth.analysis.activations.layers import is_planned
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures.similarity import ribbon_figure, similarity_curves
 from yolo_synth.analysis.similarity.floors import gap_with_floor
+from yolo_synth.analysis.similarity.gaps import MEASURE
 from yolo_synth.analysis.similarity.judging import DRAWS
 from yolo_synth.analysis.similarity.series import LayerSeries
 from yolo_synth.comparison import BIASED, DEBIASED, Comparison
@@ -32,7 +33,6 @@ from yolo_synth.report.still import still_page
 from yolo_synth.report.words import number
 
 PAGE: Final = "compare.html"
-MEASURE: Final = "MMD\N{SUPERSCRIPT TWO} / variance within"
 FEWEST_OF_A_SET: Final = 2
 """Images, or groups of images, of a set between which and another a gap has a meaning."""
 

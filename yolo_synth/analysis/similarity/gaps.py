@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from yolo_synth.analysis.similarity.centring import (
 )
 from yolo_synth.analysis.similarity.distances import squared_distances
 from yolo_synth.analysis.similarity.permutation import PermutationTest
+
+MEASURE: Final = "MMD\N{SUPERSCRIPT TWO} / variance within"
+"""What `gap_test` measures, in words."""
 
 
 def participation_ratio(grams: Tensor, groups: Sequence[Hashable] | None = None) -> Tensor:

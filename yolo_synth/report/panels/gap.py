@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from yolo_synth.analysis.activations.structure import Structure
 from yolo_synth.analysis.figures.similarity import similarity_curves
-from yolo_synth.analysis.similarity.gaps import gap_test, participation_ratio
+from yolo_synth.analysis.similarity.gaps import MEASURE, gap_test, participation_ratio
 from yolo_synth.analysis.similarity.judging import DRAWS
 from yolo_synth.analysis.similarity.series import LayerSeries, Values, part_means
 from yolo_synth.comparison import FEWEST_IMAGES
@@ -31,8 +31,6 @@ from yolo_synth.report.panel import Curves, Panel, Section, Table
 from yolo_synth.report.study import Study
 from yolo_synth.report.tables import by_layer
 from yolo_synth.report.words import kind, number
-
-MEASURE = "MMD\N{SUPERSCRIPT TWO} / variance within"
 
 
 @dataclass(frozen=True)
@@ -101,22 +99,19 @@ def _rows(rows: dict[str, Any], layers: int) -> dict[str, Any]:
 
 
 def _measured(grams: Grams, subject: Subject, is_first: torch.Tensor) -> dict[str, Values]:
-    matrices = grams(subject)
-    clusters = grams.probe.groups
-    sides = [_of(clusters, chosen) for chosen in (is_first, ~is_first)]
-    test = gap_test(matrices, is_first, DRAWS, clusters=clusters)
+    matrices, clusters = grams(subject), np.array(grams.probe.groups)
+    test = gap_test(matrices, is_first, DRAWS, clusters=clusters.tolist())
+    first, second = (
+        _dimensions(matrices[:, side][:, :, side], clusters[side.numpy()].tolist())
+        for side in (is_first, ~is_first)
+    )
     return {
         "gap": test.value.numpy(),
         "null": test.null_quantile().numpy(),
         "p": test.p_corrected.numpy(),
-        "first": _dimensions(matrices[:, is_first][:, :, is_first], sides[0]),
-        "second": _dimensions(matrices[:, ~is_first][:, :, ~is_first], sides[1]),
+        "first": first,
+        "second": second,
     }
-
-
-def _of(clusters: Sequence[str] | None, chosen: torch.Tensor) -> list[str]:
-    named = clusters or [str(image) for image in range(len(chosen))]
-    return [cluster for cluster, is_chosen in zip(named, chosen.tolist(), strict=True) if is_chosen]
 
 
 def _dimensions(grams: torch.Tensor, clusters: Sequence[str]) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -104,12 +105,12 @@ def _found(
     key = digest(subject.weights, domain.probe(size).digest, str(about), *truth.classes)
     name = f"{domain.name}_{len(truth.images)}_found.npz"
     place = Kept(subject.run.folder / "test" / file_name(name), key, FORMAT)
-    kept = place.read(_rows)
-    if kept is not None:
-        return kept
+    return place.once(_rows, partial(_columns, detector, truth))
+
+
+def _columns(detector: Detector, truth: Truth) -> dict[str, Any]:
     rows = found_in_truth(detector, truth)
-    place.write({name: np.array([row[name] for row in rows]) for name in COLUMNS})
-    return rows
+    return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
 
 
 def _rows(kept: dict[str, Any]) -> list[dict[str, Any]]:

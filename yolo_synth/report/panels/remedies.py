@@ -123,14 +123,13 @@ def _command(study: Study, answers: Mapping[Path, Numbers], advices: Mapping[Pat
     pair = [next(iter(some.values())) for some in (own, oracles)]
     if seeds:
         pair = [some[seeds[0]] for some in (own, oracles)]
-    if len(seeds) > 1 and all(_is_of_one_model(study, folder.parent) for folder in pair):
+    inside = [
+        {one.label.model for one in study.subjects if folder.parent in one.run.folder.parents}
+        for folder in pair
+    ]
+    if len(seeds) > 1 and all(len(models) == 1 for models in inside):
         pair = [folder.parent for folder in pair]  # which stands for all seeds
     return f"yolo-synth why {_quoted(pair[0])} --oracle {_quoted(pair[1])}"
-
-
-def _is_of_one_model(study: Study, folder: Path) -> bool:
-    inside = [one.label.model for one in study.subjects if folder in one.run.folder.parents]
-    return len(set(inside)) == 1
 
 
 def _quoted(path: Path) -> str:
