@@ -160,8 +160,8 @@ MUTATIONS: Final = {
     "17": Mutation(
         "a contrast is swapped",
         f"{PANELS}freezing.py",
-        "(grams(third), grams(frozen)), (grams(third), grams(free))",
-        "(grams(third), grams(free)), (grams(third), grams(frozen))",
+        "((third, frozen), (third, free))",
+        "((third, free), (third, frozen))",
         f"{HANDED}::test_a_contrast_is_frozen_less_free_and_its_p_values_are_corrected",
     ),
     "18": Mutation(
@@ -174,8 +174,8 @@ MUTATIONS: Final = {
     "19": Mutation(
         "a contrast drops the groups",
         f"{PANELS}freezing.py",
-        "_difference(*pairs, probe.independent_groups)",
-        "_difference(*pairs, None)",
+        "(third, free)), grams.probe.independent_groups",
+        "(third, free)), None",
         f"{HANDED}::test_frames_of_a_sequence_add_nothing_to_a_contrast",
     ),
     "20": Mutation(

@@ -131,19 +131,16 @@ def evaluation_table(
     return pd.DataFrame(rows)
 
 
-def scores_on(
-    runs: Sequence[Run], domain: str, data: Config, batch_size: int = 16, trust: bool = False
-) -> list[Scores]:
+def scores_on(runs: Sequence[Run], domain: str, data: Config, trust: bool = False) -> list[Scores]:
     """Return the scores of finished runs on the test images of one domain, kept in their folders.
 
     Args:
         runs: The runs.
         domain: What the domain is called.
         data: Its data configuration.
-        batch_size: Images per batch.
         trust: Whether classes from elsewhere that it names are imported and run.
     """
-    images = _TestImages(batch_size, trust)
+    images = _TestImages(trust=trust)
     bar = tqdm(runs, desc="evaluate", unit="test", leave=False)
     return [_scores(run, domain, data, images) for run in bar]
 
@@ -189,7 +186,7 @@ def table_2(table: pd.DataFrame) -> pd.DataFrame:
 class _TestImages:
     """The test images of data configurations at the sizes that runs want, opened and digested once."""
 
-    def __init__(self, batch_size: int, trust: bool) -> None:
+    def __init__(self, batch_size: int = 16, trust: bool = False) -> None:
         self._batch_size = batch_size
         self._trust = trust
         self._modules: dict[str, DetectionData] = {}

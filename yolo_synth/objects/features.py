@@ -36,7 +36,7 @@ class Features(NamedTuple):
     values: list[Tensor]
 
 
-def box_features(network: nn.Module, rows: Rows, images: Tensor | None = None) -> Features:
+def box_features(network: nn.Module, rows: Rows) -> Features:
     """Pool the map that answers for each box over it.
 
     A `Network` says which maps answer and for which boxes (YOLOv3 by its anchors). Of any other the last
@@ -45,13 +45,11 @@ def box_features(network: nn.Module, rows: Rows, images: Tensor | None = None) -
     Args:
         network: Any detector; it is run in eval mode and left as it was.
         rows: The boxes.
-        images: Other pictures in place of the rows' own, of the same size.
 
     Raises:
         ValueError: If the network has no map.
     """
-    images = rows.images if images is None else images
-    weight = example_of(network)
+    images, weight = rows.images, example_of(network)
     side = images.shape[-1]
     with evaluating(network):
         levels, strides = _levels(network, images, side)

@@ -123,23 +123,16 @@ def _table(found: Sequence[dict[str, object]]) -> pd.DataFrame:
     )
 
 
-def box_table(rows: Rows, features: Features, network: str, first: int = 0) -> pd.DataFrame:
+def box_table(rows: Rows, features: Features, network: str) -> pd.DataFrame:
     """Return a row a box: where it is, what it is, its level and its features.
 
     Args:
         rows: The boxes.
-        features: What a network makes of them and perhaps of others before.
+        features: What a network makes of them.
         network: What it is called.
-        first: How many boxes are before them in the features.
     """
-    level = features.level[first : first + len(rows.labels)]
-    place = [
-        int((features.level[:first] == number).sum()) for number in range(len(features.levels))
-    ]
-    values = []
-    for number in level.tolist():
-        values.append(features.values[number][place[number]].numpy())
-        place[number] += 1
+    each = [iter(values.numpy()) for values in features.values]
+    values = [next(each[number]) for number in features.level.tolist()]
     corners = rows.boxes.numpy()
     sides = rows.sides.numpy()
     size = [next(k for k, (a, b) in SIZES.items() if a <= side < b) for side in sides]
@@ -153,7 +146,7 @@ def box_table(rows: Rows, features: Features, network: str, first: int = 0) -> p
             ],
             "size": size,
             **{name: corners[:, i] for i, name in enumerate(("x1", "y1", "x2", "y2"))},
-            "level": [features.levels[i] for i in level.tolist()],
+            "level": [features.levels[i] for i in features.level.tolist()],
             "features": values,
         }
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -74,7 +73,6 @@ def take_rows(
     split: str = "test",
     most: int = 400,
     seed: int = 0,
-    names: Sequence[str] | None = None,
 ) -> Rows:
     """Take the true boxes of pictures, one picture after the other, and as many of the background.
 
@@ -87,15 +85,13 @@ def take_rows(
         split: Of whose pictures, drawn by the seed.
         most: True boxes, about, after which no further picture is taken.
         seed: Of pictures and places.
-        names: Pictures instead of those of the split, in this order.
 
     Raises:
         ValueError: If there is no true box.
     """
     generator = np.random.default_rng(seed)
-    if names is None:
-        some = sorted(data.names(split))
-        names = [some[i] for i in generator.permutation(len(some))]
+    some = sorted(data.names(split))
+    names = [some[i] for i in generator.permutation(len(some))]
     dataset = data.some(names)
     images: list[Tensor] = []
     pictures, boxes, labels, taken = [], [], [], list[str]()

@@ -144,7 +144,7 @@ def draw_marks(axes: Axes, structure: Structure, *, y: float, size: float) -> No
         )
 
 
-def kind_handles(colours: Mapping[str, str], size: float = 4) -> list[Line2D]:
+def kind_handles(colours: Mapping[str, str]) -> list[Line2D]:
     """Return a legend's entries for the kinds of layer that `kind_colours` gives."""
     return [
         Line2D(
@@ -152,7 +152,7 @@ def kind_handles(colours: Mapping[str, str], size: float = 4) -> list[Line2D]:
             [],
             linestyle="none",
             marker=KIND_MARKERS.get(kind, "|"),
-            markersize=size if kind in KIND_MARKERS else 1.6 * size,
+            markersize=4 if kind in KIND_MARKERS else 6.4,
             markeredgewidth=0 if kind in KIND_MARKERS else 2.5,
             color=colour,
             label=KIND_NAMES.get(kind, kind),

@@ -122,7 +122,6 @@ def gap_test(
     first: Tensor,
     draws: int = 1000,
     seed: int = 0,
-    relative: bool = True,
     clusters: Sequence[Hashable] | None = None,
 ) -> PermutationTest:
     """Find the layers of one network that tell two groups of images apart.
@@ -141,7 +140,6 @@ def gap_test(
         first: Which images belong to the first group, bool [n].
         draws: Number of random divisions.
         seed: Seed of the divisions.
-        relative: As in `mmd2`.
         clusters: What each image belongs to, [n], each within one of the groups; None if all images
             are independent.
 
@@ -163,15 +161,14 @@ def gap_test(
         >>> [round(value, 2) for value in test.value.tolist()], test.p_corrected.tolist()
         ([-0.06, 0.27], [1.0, 0.01])
     """
-    value = mmd2(grams, first, relative, clusters)
+    value = mmd2(grams, first, clusters=clusters)
     member, side = _sides(first, clusters)
     _, variance, error = _gaps(grams, side[None].double(), member)
-    unit = error / variance if relative else error
     divisions = torch.stack(list(_divisions(side, draws, seed))).double()
     null = []
     for start in range(0, draws, 100):
         distance, _, own = _gaps(grams, divisions[start : start + 100], member)
-        null.append(distance / own * unit)
+        null.append(distance / own * (error / variance))
     return PermutationTest(value, torch.cat(null, dim=-1).mT)
 
 

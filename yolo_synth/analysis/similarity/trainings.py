@@ -41,9 +41,9 @@ class Spread(NamedTuple):
     error: Values
     freedom: Values
 
-    def ends(self, level: float = 0.95) -> tuple[Values, Values]:
-        """Return the ends of the confidence intervals."""
-        reach = student.ppf((1 + level) / 2, self.freedom) * self.error
+    def ends(self) -> tuple[Values, Values]:
+        """Return the ends of the 95 % intervals."""
+        reach = student.ppf(0.975, self.freedom) * self.error
         return self.value - reach, self.value + reach
 
     def above(self, limit: float) -> Values:

@@ -99,10 +99,10 @@ def _rows(rows: dict[str, Any], layers: int) -> dict[str, Any]:
 
 
 def _measured(grams: Grams, subject: Subject, is_first: torch.Tensor) -> dict[str, Values]:
-    matrices, clusters = grams(subject), np.array(grams.probe.groups)
-    test = gap_test(matrices, is_first, DRAWS, clusters=clusters.tolist())
+    matrices, clusters = grams(subject), grams.probe.groups
+    test = gap_test(matrices, is_first, DRAWS, clusters=clusters)
     first, second = (
-        _dimensions(matrices[:, side][:, :, side], clusters[side.numpy()].tolist())
+        _dimensions(matrices[:, side][:, :, side], np.array(clusters)[side.numpy()].tolist())
         for side in (is_first, ~is_first)
     )
     return {
