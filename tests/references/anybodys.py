@@ -224,13 +224,13 @@ def _yolos(library):
     return library.YolosForObjectDetection(config)
 
 
-def ultralytics(folder: Path, seed: int) -> str:
+def ultralytics(folder: Path, seed: int, name: str = "yolov8n") -> str:
     library = pytest.importorskip("ultralytics", reason="ultralytics is not installed")
     torch.manual_seed(seed)
-    model = library.YOLO("yolov8n.yaml", verbose=False)
+    model = library.YOLO(f"{name}.yaml", verbose=False)
     model.model.names = {0: "car", 1: "person"} | {n: str(n) for n in range(2, 80)}
-    torch.save({"model": model.model, "train_args": {"imgsz": SIDE}}, folder / "v8.pt")
-    return str(folder / "v8.pt")
+    torch.save({"model": model.model, "train_args": {"imgsz": SIDE}}, folder / "best.pt")
+    return str(folder / "best.pt")
 
 
 MADE = {
@@ -245,6 +245,7 @@ MADE = {
     },
     "timm": timm,
     "ultralytics": ultralytics,
+    "ultralytics' yolov5": lambda folder, seed: ultralytics(folder, seed, "yolov5n"),
     "darknet": darknet,
     "export": exported,
     "python": program,
