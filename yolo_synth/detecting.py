@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from yolo_synth.boxes import Detection
@@ -42,6 +43,28 @@ def as_reference(network: Run | Reference, read: Network | None = None) -> Refer
     resize = network.config["data"]["init_args"].get("resize", "letterbox")
     preprocessing = Preprocessing(network.image_size, multiple=model.multiple, resize=resize)
     return Reference(network.name, model, preprocessing, network.classes, model.detect)
+
+
+def try_out(reference: Reference, images: Tensor) -> None:
+    """Run a network once, so that what is wrong with it is told in a line.
+
+    Args:
+        reference: The network.
+        images: float [n, 3, S, S] in 0..1.
+
+    Raises:
+        ValueError: If it cannot run on them.
+    """
+    device = next((weight.device for weight in reference.network.parameters()), images.device)
+    try:
+        with torch.inference_mode():
+            reference.network(images.to(device))
+    except Exception as error:  # whatever a stranger's network raises
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{reference.name} does not run on images {list(images.shape)} ({said[:200]}): give another "
+            "--size, or a network that takes such"
+        ) from error
 
 
 def thresholds(network: Run | Reference) -> tuple[float, float]:

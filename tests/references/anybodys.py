@@ -119,9 +119,7 @@ def timm(folder: Path, seed: int) -> str:
 def transformers(folder: Path, name: str, seed: int) -> str:
     library = pytest.importorskip("transformers", reason="transformers is not installed")
     torch.manual_seed(seed)
-    network = {"detr": _detr, "rt_detr": _rt_detr, "d_fine": _d_fine, "yolos": _yolos}[name](
-        library
-    )
+    network = _TRANSFORMERS[name](library)
     for weight in network.parameters():  # many are zero at first, and their layers constant
         weight.data += 0.05 * torch.randn_like(weight)
     network.save_pretrained(folder / name)
@@ -211,6 +209,33 @@ def _detr(library):
     return library.DetrForObjectDetection(config)
 
 
+def _rf_detr(library):
+    if not hasattr(library, "RfDetrConfig"):
+        pytest.skip("this transformers has no RF-DETR yet")
+    backbone = library.RfDetrDinov2Config(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=SIDE,
+        patch_size=8,
+        num_windows=2,
+        out_features=["stage1", "stage2"],
+    )
+    return library.RfDetrForObjectDetection(
+        library.RfDetrConfig(
+            backbone_config=backbone,
+            d_model=32,
+            hidden_expansion=0.5,
+            decoder_ffn_dim=64,
+            decoder_layers=2,
+            decoder_self_attention_heads=4,
+            decoder_cross_attention_heads=4,
+            num_queries=20,
+            **_labels(),
+        )
+    )
+
+
 def _yolos(library):
     config = library.YolosConfig(
         hidden_size=32,
@@ -222,6 +247,15 @@ def _yolos(library):
         **_labels(),
     )
     return library.YolosForObjectDetection(config)
+
+
+_TRANSFORMERS = {
+    "detr": _detr,
+    "rt_detr": _rt_detr,
+    "rf_detr": _rf_detr,
+    "d_fine": _d_fine,
+    "yolos": _yolos,
+}
 
 
 def ultralytics(folder: Path, seed: int, name: str = "yolov8n") -> str:
@@ -241,7 +275,7 @@ MADE = {
     },
     **{
         name: lambda folder, seed, name=name: transformers(folder, name, seed)
-        for name in ("detr", "rt_detr", "d_fine", "yolos")
+        for name in _TRANSFORMERS
     },
     "timm": timm,
     "ultralytics": ultralytics,

@@ -20,6 +20,7 @@ from yolo_synth.networks.references import Preprocessing, normalise, read_refere
         ("yolos", "YolosImageProcessor"),
         ("rt_detr", "RTDetrImageProcessor"),
         ("d_fine", "RTDetrImageProcessor"),
+        ("rf_detr", "RfDetrImageProcessor"),
     ],
 )
 def test_boxes_are_those_that_transformers_itself_reads_off(name, processor, tmp_path):

@@ -47,6 +47,16 @@ def networks(tmp_path_factory) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def street(tiny_root, tmp_path_factory) -> str:
+    """Return a data file of drawn street scenes."""
+    data = {"root": str(tiny_root / "gtav"), "splits": str(tiny_root / "splits/gtav")}
+    config = {"class_path": "yolo_synth.GTAV", "init_args": {**data, "num_workers": 0}}
+    path = tmp_path_factory.mktemp("street") / "data.yaml"
+    path.write_text(yaml.dump(config))
+    return str(path)
+
+
 def test_two_architectures_on_two_sets_of_pictures(networks, pictures, tmp_path, capsys):
     sets = f"[{pictures}/real,{pictures}/synthetic]"
     given = ["compare", networks["program"], networks["export"], f"--data={sets}", "--trust"]
@@ -115,11 +125,8 @@ def test_a_run_and_another_network_are_compared_on_the_runs_data(
         assert kept["debiased"].shape == (7, 107)
 
 
-def test_map_of_any_network_whose_classes_match(networks, tiny_root, tmp_path, capsys):
-    data = {"root": str(tiny_root / "gtav"), "splits": str(tiny_root / "splits/gtav")}
-    config = {"class_path": "yolo_synth.GTAV", "init_args": {**data, "num_workers": 0}}
-    (tmp_path / "data.yaml").write_text(yaml.dump(config))
-    given = ["evaluate", networks["program"], networks["darknet"], f"--data={tmp_path}/data.yaml"]
+def test_map_of_any_network_whose_classes_match(networks, street, tmp_path, capsys):
+    given = ["evaluate", networks["program"], networks["darknet"], f"--data={street}"]
     assert main([*given, "--trust", "--size=64", f"--out={tmp_path / 'out'}"]) == 0
     said = capsys.readouterr()
     assert "make does not know cycle, bus, truck of the" in said.err
@@ -129,7 +136,7 @@ def test_map_of_any_network_whose_classes_match(networks, tiny_root, tmp_path, c
     known = {"map50_car", "map50_person", "map50_cycle"}
     assert known >= {name for name in table.columns if name.startswith("map50_")}
     [first, second] = sorted((tmp_path / "out").glob("*.json"))
-    truth = f"--truth={tmp_path}/data.yaml"
+    truth = f"--truth={street}"
     assert main(["diff", str(first), str(second), truth, f"--out={tmp_path}/diff"]) == 0
     assert (tmp_path / "diff/diff.html").is_file()
     named = ["--names={car: cycle, person: cycle}", f"--out={tmp_path / 'named'}"]
@@ -138,8 +145,65 @@ def test_map_of_any_network_whose_classes_match(networks, tiny_root, tmp_path, c
     none = ["--names={car: boat, person: boat, cycle: boat}"]
     assert main([*given, "--trust", "--size=64", *none]) == 2
     assert "or by --names, which is which" in capsys.readouterr().err
-    assert main(["evaluate", networks["export"], f"--data={tmp_path}/data.yaml", "--trust"]) == 2
+    assert main(["evaluate", networks["export"], f"--data={street}", "--trust"]) == 2
     assert "compare takes it" in capsys.readouterr().err
+
+
+def test_two_networks_called_alike_have_their_folders_in_their_names(networks, street, tmp_path):
+    given = [networks["program"], networks["other"], networks["program"], f"--data={street}"]
+    assert main(["evaluate", *given, "--trust", "--size=64", f"--out={tmp_path}"]) == 0
+    names = ["a/make", "b/make", "a/make (2)"]
+    assert pd.read_csv(tmp_path / "evaluation.csv")["network"].tolist() == names
+    kept = ["a-make-2-_Synthetic.json", "a-make_Synthetic.json", "b-make_Synthetic.json"]
+    assert sorted(path.name for path in tmp_path.glob("*_Synthetic.json")) == kept
+
+
+DETECTIONS = {
+    "raise KeyError('boxes')": "its detect raised KeyError",
+    "return 3": "its detect returned int for 2 images",
+    "return [3] * len(images)": "its detect returned int for an image",
+    "return [dict(boxes=box)] * len(images)": "its detect returned ['boxes'] for an image",
+    "return [dict(boxes=box, scores=[1], labels=[0])] * len(images)": "returned no tensors",
+    "return [dict(boxes=box[0], scores=one, labels=one.int())] * len(images)": "[[4], [1], [1]]",
+    "return [dict(boxes=box, scores=one, labels=one.int() + 1)] * len(images)": "from 2 to 2",
+}
+
+
+@pytest.mark.parametrize("line", DETECTIONS)
+def test_what_detect_of_a_file_should_not_return_is_told_in_a_line(line, street, tmp_path, capsys):
+    anybodys.program(tmp_path, 0)
+    first, _ = (tmp_path / "own.py").read_text().split("def detect(")
+    body = f"box, one = torch.ones(1, 4), torch.ones(1)\n    {line}\n"
+    (tmp_path / "own.py").write_text(f"{first}def detect(images, confidence, iou):\n    {body}")
+    given = ["evaluate", f"{tmp_path}/own.py:make", f"--data={street}", "--trust", "--size=64"]
+    assert main([*given, f"--out={tmp_path}/out"]) == 2
+    [error] = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert DETECTIONS[line].replace("2 images", "") in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("evaluate NET --data=DATA", "objects NET NET --data=DATA", "advise NET --real=DATA"),
+        *("why NET --real=DATA --synthetic=OTHER", "diff NET NET --truth=DATA", "detect NET DATA"),
+    ],
+)
+def test_a_side_that_a_network_does_not_run_at_is_told_in_a_line(
+    verb, street, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    other = yaml.safe_load(Path(street).read_text())
+    other["init_args"]["domain"] = "Other"
+    (tmp_path / "other.yaml").write_text(yaml.dump(other))
+    words = {"NET": anybodys.program(tmp_path, 0), "DATA": street, "OTHER": "other.yaml"}
+    for name, value in words.items():
+        verb = verb.replace(name, value)
+    assert main([*verb.split(), "--trust", "--size=2"]) == 2
+    [error] = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert "does not run on images [" in error
+    assert "give another --size" in error
+    assert {path.name for path in tmp_path.iterdir()} <= {"own.py", "other.yaml", "__pycache__"}
 
 
 def bad(kind: str, root: Path, pictures: Path) -> tuple[list[str], str]:

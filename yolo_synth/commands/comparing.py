@@ -8,19 +8,16 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
-import torch
-from torch import Tensor
-
 from yolo_synth.analysis.activations.run import Precision
 from yolo_synth.analysis.similarity import opinions
 from yolo_synth.boxes import Resize
 from yolo_synth.commands.classes import silent
-from yolo_synth.commands.networks import data_sets, read_network
+from yolo_synth.commands.networks import data_sets, read_networks
 from yolo_synth.comparison import FEWEST_IMAGES, Comparison, are_alike, compare
 from yolo_synth.comparison_files import folder_name, summary, write_comparison
 from yolo_synth.crossing import Crossing, cross
 from yolo_synth.data.source import Config, data_module
-from yolo_synth.detecting import as_reference
+from yolo_synth.detecting import as_reference, try_out
 from yolo_synth.escaping import say
 from yolo_synth.networks.contract import check_side
 from yolo_synth.networks.references import Reference
@@ -66,7 +63,7 @@ def write_similarity(
     if images is not None and images < FEWEST_IMAGES:
         raise ValueError(f"--images is at least {FEWEST_IMAGES}, not {images}")
     asked = opinions.chosen(measures)
-    networks = [read_network(text, trust) for text in (a, b)]
+    networks = read_networks((a, b), trust)
     sets = _Sets(_named(networks, data, split), images, split, trust)
     plain = not layers and not pooled
     if plain and all(isinstance(network, Run) for network in networks):
@@ -162,28 +159,10 @@ def _guests(
         if side != size:
             say(f"{reference.name}: shown at {side}x{side}, which it takes, not at {size}x{size}")
         probes = sets.probes(side, reference.preprocessing.resize)
-        _try(reference, probes[0].images[:2])
+        try_out(reference, probes[0].images[:2].float() / 255)
         shown.append(Guest(reference, joined(probes).images, layers, pooled))
         first = first or probes
     return (shown[0], shown[1]), first
-
-
-def _try(reference: Reference, images: Tensor) -> None:
-    """Run a network on two images, so that what is wrong with it is told in a line.
-
-    Raises:
-        ValueError: If it cannot run on them.
-    """
-    try:
-        with torch.inference_mode():
-            reference.network(images.float() / 255)
-    except Exception as error:  # whatever a stranger's network raises
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        side = images.shape[-1]
-        raise ValueError(
-            f"{reference.name} does not run on images [2, 3, {side}, {side}] ({said[:200]}): give "
-            "another --size, or a network that takes such"
-        ) from error
 
 
 def _refuse_shared(probes: Sequence[Probe]) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from yolo_synth.claims import claimed
 from yolo_synth.commands.classes import silent
-from yolo_synth.commands.networks import data_for, read_network
+from yolo_synth.commands.networks import data_for, read_networks
 from yolo_synth.detecting import as_reference
 from yolo_synth.escaping import csv_text, say
 from yolo_synth.evaluation import domain_data
@@ -33,7 +33,7 @@ def compare_objects(
     trust: bool,
 ) -> None:
     """Compare what networks make of boxes and write it into a folder."""
-    read = [read_network(text, trust) for text in networks]
+    read = read_networks(networks, trust)
     configs = domain_data([one for one in read if isinstance(one, Run)], data)
     if not configs:
         raise ValueError("objects needs --data: a data file that names labelled test images")

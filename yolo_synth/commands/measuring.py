@@ -13,7 +13,7 @@ from yolo_synth import evaluation
 from yolo_synth.boxes import Detection
 from yolo_synth.commands.classes import silent
 from yolo_synth.commands.diagnoses import write_diagnoses
-from yolo_synth.commands.networks import data_for, read_network
+from yolo_synth.commands.networks import data_for, read_networks
 from yolo_synth.commands.predictions import write_results
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config
@@ -42,7 +42,7 @@ def measure(
         return
     if size is not None and size < 1:
         raise ValueError(f"--size is a side in pixels, not {size}")
-    read = [read_network(text, trust) for text in networks]
+    read = read_networks(networks, trust)
     domains = evaluation.domain_data([one for one in read if isinstance(one, Run)], data)
     if not domains:
         raise ValueError("evaluate needs --data: a data file that names test images")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from yolo_synth.data.module import DetectionData
 from yolo_synth.data.source import Config, data_module, read_data
-from yolo_synth.detecting import SIDE
+from yolo_synth.detecting import SIDE, try_out
 from yolo_synth.escaping import say
 from yolo_synth.networks.references import Reference, read_reference
 from yolo_synth.runs import CONFIG, Run, read_run
@@ -22,12 +26,43 @@ def read_network(text: str, trust: bool = False) -> Run | Reference:
         FileNotFoundError: If it names none.
         ValueError: If it cannot be loaded, or would run a program without `trust`.
     """
-    if (Path(text) / CONFIG).is_file():
-        return read_run(text, trust)
-    found = read_reference(text, trust=trust)
-    weights = f"random weights, since {text} names no file of them; " if found.random else ""
-    say(f"{found.name}: {weights}{found.preprocessing}")
-    return found
+    return read_networks([text], trust)[0]
+
+
+def read_networks(texts: Sequence[str], trust: bool = False) -> list[Run | Reference]:
+    """Return several, as `read_network`; those called alike have in their names where they lie."""
+    read = [
+        read_run(text, trust)
+        if (Path(text) / CONFIG).is_file()
+        else read_reference(text, trust=trust)
+        for text in texts
+    ]
+    told = told_apart(read, texts)
+    for found, text in zip(told, texts, strict=True):
+        if isinstance(found, Reference):
+            random = f"random weights, since {text} names no file of them; " if found.random else ""
+            say(f"{found.name}: {random}{found.preprocessing}")
+    return told
+
+
+def told_apart(read: Sequence[Run | Reference], texts: Sequence[str]) -> list[Run | Reference]:
+    """Name networks that are called alike by their folders too: `train/best` and `train2/best`.
+
+    Args:
+        read: The networks; a run's name is its folder's and stays.
+        texts: What named each.
+    """
+    paths = [Path(text).absolute() for text in texts]
+    names: list[str] = []
+    for one, path in zip(read, paths, strict=True):
+        alike = [other for other, its in zip(paths, read, strict=True) if its.name == one.name]
+        differing = path.parent.parts[len(Path(commonpath(alike)).parts) :]
+        name = "/".join((*differing[:1], one.name))
+        names.append(f"{name} ({names.count(name) + 1})" if name in names else name)
+    return [
+        replace(one, name=name) if isinstance(one, Reference) else one
+        for one, name in zip(read, names, strict=True)
+    ]
 
 
 def data_for(
@@ -45,13 +80,18 @@ def data_for(
         trust: Whether classes from elsewhere are imported and run.
         size: Another side for a network that is no run, in pixels.
         **changes: Further options instead of the configuration's.
+
+    Raises:
+        ValueError: If a network that is no run does not run at that side.
     """
     if isinstance(network, Run):
         changes["image_size"] = network.image_size
     else:
         wants = network.preprocessing
         own = wants.size or int((data.get("init_args") or {}).get("image_size", SIDE))
-        changes |= {"image_size": wants.side(size or own), "resize": wants.resize}
+        side = wants.side(size or own)
+        try_out(network, torch.rand(2, 3, side, side))
+        changes |= {"image_size": side, "resize": wants.resize}
     return data_module(data, trust=trust, **changes)
 
 

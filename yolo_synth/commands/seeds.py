@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from yolo_synth.commands.networks import read_network
+from yolo_synth.commands.networks import read_network, told_apart
 from yolo_synth.escaping import say
 from yolo_synth.networks.references import Reference
 from yolo_synth.runs import CONFIG, Run, read_run, run_folders
@@ -55,6 +55,8 @@ def pairs_of(network: str, oracle: str, trust: bool = False) -> list[list[Run | 
         return [[one] for one in own]
     others = seeds_of(oracle, trust)
     if len(own) == len(others) == 1 or not isinstance(others[0], Run):
+        if len(own) == 1:
+            return [told_apart([own[0], others[0]], [network, oracle])]
         return [[one, others[0]] for one in own]
     by_seed = {one.seed: one for one in others if isinstance(one, Run)}
     pairs: list[list[Run | Reference]] = []

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 from typing import Final
 
-from torch import nn
+from torch import Tensor, nn
 
+from yolo_synth.boxes import Detection
 from yolo_synth.files import digest
-from yolo_synth.networks.references import Loader, Preprocessing, Reference, existing
+from yolo_synth.networks.references import Detect, Loader, Preprocessing, Reference, existing
 
 
 def _load(text: str) -> Reference:
@@ -41,7 +43,51 @@ def _load(text: str) -> Reference:
     classes = getattr(network, "classes", ())
     names = tuple(classes) if isinstance(classes, list | tuple) else ()
     detect = getattr(network, "detect", None)
-    return Reference(function, network, preprocessing, names, detect if names else None)
+    finds = partial(_found, text, detect, len(names)) if names and callable(detect) else None
+    return Reference(function, network, preprocessing, names, finds)
+
+
+def _found(
+    text: str,
+    detect: Detect,
+    classes: int,
+    images: Tensor,
+    confidence: float,
+    iou: float,
+) -> list[Detection]:
+    """Return what a stranger's `detect` finds, if that is what it should return."""
+    try:
+        found = detect(images, confidence, iou)
+    except Exception as error:  # whatever a stranger's function raises
+        raise ValueError(f"{text}: its detect raised {_said(error)}") from error
+    if wrong := _what_is_wrong(found, len(images), classes):
+        raise ValueError(
+            f"{text}: its detect returned {wrong}, not a dict for each image of boxes [k, 4], scores [k] "
+            f"and labels [k], whole numbers below {classes}"
+        )
+    return found
+
+
+def _what_is_wrong(found: object, images: int, classes: int) -> str:
+    """Say what is no list of a detection for each image; "" if nothing is wrong."""
+    if not isinstance(found, list | tuple) or len(found) != images:
+        return f"{type(found).__name__} for {images} images"
+    for one in found:
+        if not isinstance(one, dict) or not {"boxes", "scores", "labels"} <= one.keys():
+            return f"{list(one) if isinstance(one, dict) else type(one).__name__} for an image"
+        parts = [one["boxes"], one["scores"], one["labels"]]
+        if not all(isinstance(part, Tensor) for part in parts):
+            return "no tensors"
+        count = len(parts[1]) if parts[1].dim() else 1
+        shapes = [list(part.shape) for part in parts]
+        if shapes != [[count, 4], [count], [count]]:
+            return f"tensors {shapes}"
+        labels = parts[2]
+        if count and (
+            labels.is_floating_point() or not 0 <= labels.min() <= labels.max() < classes
+        ):
+            return f"labels {labels.dtype} from {labels.min()} to {labels.max()}"
+    return ""
 
 
 def _run(path: str, text: str) -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,7 @@ def _load(text: str) -> Reference:
             f"{text}: {absent[0]} and {len(absent) - 1} other weights are not in the file, so they would "
             "be random: save the whole model with save_pretrained"
         )
-    preprocessing = _preprocessing(folder)
+    preprocessing = replace(_preprocessing(folder), multiple=_multiple(config))
     normalise(network, preprocessing)
     names = tuple(str(name) for _, name in sorted((config.id2label or {}).items()))
     name = folder.resolve().name
@@ -66,7 +67,7 @@ def _preprocessing(folder: Path) -> Preprocessing:
     """Read what becomes of images; without a file of it they stay in 0..1."""
     path = folder / _PROCESSOR
     if not path.is_file():
-        return Preprocessing(multiple=32)
+        return Preprocessing()
     try:
         wants: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         size = wants.get("size") or {}
@@ -76,7 +77,6 @@ def _preprocessing(folder: Path) -> Preprocessing:
         scaled = wants.get("do_normalize", True)
         return Preprocessing(
             size=side,
-            multiple=32,
             resize="stretch" if "height" in size else "letterbox",
             mean=wants["image_mean"] if scaled else (0.0, 0.0, 0.0),
             deviation=wants["image_std"] if scaled else (1.0, 1.0, 1.0),
@@ -85,6 +85,13 @@ def _preprocessing(folder: Path) -> Preprocessing:
         raise ValueError(
             f"{path}: no {error} that can be read; save the processor again"
         ) from error
+
+
+def _multiple(config: Any) -> int:  # noqa: ANN401 - transformers is not installed everywhere
+    """Return what the sides of a network's input are multiples of: RF-DETR's, of its windows."""
+    vision = getattr(config, "backbone_config", None)
+    windows: int = getattr(vision, "num_windows", 0)
+    return windows * int(vision.patch_size) if windows else 32
 
 
 @torch.inference_mode()

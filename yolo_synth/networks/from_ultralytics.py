@@ -1,4 +1,4 @@
-"""`FILE.pt` of Ultralytics, or of YOLOv5's own program, where the user has them; nothing of them is in here."""
+"""`FILE.pt` of Ultralytics, or of YOLOv5's program, where the user has it; nothing of either is in here."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def _detect(
 ) -> list[Detection]:
     """Read what the head returns, the first tensor of it.
 
-    Chosen boxes are [n, k, 6 + …], where the sixth is the class; all of them are [n, 4 + classes + …, k], of
-    YOLOv5's own program [n, k, 5 + classes + …] with the score of an object before those of classes, and
-    of RT-DETR, which finds each object once, [n, k, 4 + classes]. RT-DETR's are centres and sizes in 0..1.
-    What follows in a row are coefficients of masks, or key points.
+    Chosen boxes are [n, k, 6 + …], where the sixth is the class; all of them are [n, 4 + classes + …, k],
+    of YOLOv5's own program [n, k, 5 + classes + …] with the score of an object before those of classes,
+    and of RT-DETR, which finds each object once, [n, k, 4 + classes]. RT-DETR's are centres and sizes in
+    0..1. What follows in a row are coefficients of masks, or key points.
     """
     rows = network(images)
     while not isinstance(rows, Tensor):
