@@ -44,7 +44,7 @@ def compare_objects(
     wants = first.preprocessing
     for other in others:
         theirs = other.preprocessing
-        side = size or wants.side(wants.size or theirs.size or 0)
+        side = wants.side(size or wants.size or theirs.size or 0)
         if theirs.side(side) != side or theirs.resize != wants.resize:
             raise ValueError(
                 f"{other.name} takes no images of {side} pixels by {wants.resize}, as {first.name} does: "
@@ -56,7 +56,7 @@ def compare_objects(
             with silent() if sets else nullcontext():
                 module = data_for(read[0], config, trust, size)
                 if size is not None:
-                    module.image_size = size
+                    module.image_size = wants.side(size)
                 module.prepare_data()
             sets.append(take_rows(module, domain, most=boxes, seed=seed))
         found = study_objects({name: one.network for name, one in references.items()}, sets)

@@ -90,6 +90,8 @@ def data_for(
         wants = network.preprocessing
         own = wants.size or int((data.get("init_args") or {}).get("image_size", SIDE))
         side = wants.side(size or own)
+        if size not in (None, side):
+            say(f"{network.name}: shown at {side}x{side}, which it takes, not at {size}x{size}")
         try_out(network, torch.rand(2, 3, side, side))
         changes |= {"image_size": side, "resize": wants.resize}
     return data_module(data, trust=trust, **changes)

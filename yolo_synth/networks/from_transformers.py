@@ -90,8 +90,7 @@ def _preprocessing(folder: Path) -> Preprocessing:
 def _multiple(config: Any) -> int:  # noqa: ANN401 - transformers is not installed everywhere
     """Return what the sides of a network's input are multiples of: RF-DETR's, of its windows."""
     vision = getattr(config, "backbone_config", None)
-    windows: int = getattr(vision, "num_windows", 0)
-    return windows * int(vision.patch_size) if windows else 32
+    return getattr(vision, "num_windows", 0) * getattr(vision, "patch_size", 0) or 32
 
 
 @torch.inference_mode()
