@@ -166,7 +166,11 @@ def test_a_sweep_says_which_disk_its_trainings_found_full(disk, tiny_root, tmp_p
     command = ["yolo-synth", "fit", *options[1:], "${args}"]
     sweep.write_text(yaml.dump({"method": "grid", "parameters": seeds, "command": command}))
     arguments = ["sweep", str(sweep), "--runs", str(place / "runs")]
-    steps = [["room", 0], ["run", arguments], ["room", 1_500_000], ["run", arguments], ["files"]]
+    talkative = tmp_path / "talkative.yaml"
+    command = [sys.executable, "-c", "import sys; sys.exit(print('word ' * 9999))", "${args}"]
+    talkative.write_text(yaml.dump({"method": "grid", "parameters": seeds, "command": command}))
+    says = ["sweep", str(talkative), *arguments[2:]]
+    steps = [["room", 0], ["run", says], ["room", 1_500_000], ["run", arguments], ["files"]]
     _, full, _, half, files = disk(place, 30_000_000, steps)
     assert full[0] == half[0] == 2
     assert re.search(rf"error: .*{place}/runs/logs\S*: no space left", last(full[1]), re.IGNORECASE)

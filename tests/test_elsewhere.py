@@ -58,8 +58,8 @@ def convolved_on():
 @pytest.fixture
 def runs(lend, tiny_root, tmp_path):
     """Return a folder of two runs trained there, with pictures and a similarity after training."""
-    options = ("--similarity.images=8", "--pictures.images=2")
-    for data in ("BDD100K", "GTAV"):
+    further = ("--similarity.images=8", "--pictures.images=2")
+    for data, options in (("BDD100K", further), ("GTAV", ())):
         with lend():
             assert main(fit_arguments(tiny_root, tmp_path / "runs", data, *options)) == 0
         assert convolved_on() == {"cuda"}

@@ -245,7 +245,7 @@ import hashlib, pathlib, sys
 from yolo_synth import read_gtav
 
 root = pathlib.Path(sys.argv[1])
-for _ in range(8):
+for _ in range(4):
     for file in (root / ".yolo_synth").glob("*.parquet"):
         file.unlink(missing_ok=True)
     print(hashlib.md5(read_gtav(root).to_csv().encode()).hexdigest())

@@ -67,8 +67,6 @@ def trials(file: str, runs: str) -> list[Trial]:
 
 
 def _read(file: str) -> dict[str, Any]:
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"{file}: no such sweep file; try experiments/sweep.yaml")
     config = read_yaml(file)
     for key, kind in (("parameters", dict), ("command", list)):
         if not isinstance(config, dict) or key not in config:

@@ -19,10 +19,13 @@ def sweep(file: str, runs: str = "runs", parallel: int | None = None) -> None:
             they share the processor's cores, and the devices if they are more.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is no grid, or a run failed.
     """
     if parallel is not None and parallel < 1:
         raise ValueError(f"--parallel is at least 1, not {parallel}")
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{file}: no such sweep file; try experiments/sweep.yaml")
     from yolo_synth.commands.finished import finished_runs, is_finished  # brings PyTorch
     from yolo_synth.commands.grid import trials
     from yolo_synth.commands.trainings import train_all
