@@ -216,6 +216,13 @@ def test_a_full_study_stays_under_three_megabytes_and_says_its_precision(report,
     assert json.loads(data[1])["precision"] in (0.002, 0.005)
 
 
+def test_a_page_that_is_too_large_at_a_hundredth_is_rounded_to_two(report, tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "LIMIT", len(page._page(report, 0.01).encode()))
+    write_page(report, tmp_path / "report.html")
+    data = re.search(r'id="data">(.*?)</script>', (tmp_path / "report.html").read_text())
+    assert json.loads(data[1])["precision"] == 0.02
+
+
 def test_what_does_not_fit_at_any_precision_is_refused(report, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "LIMIT", 50_000)
     with pytest.raises(ValueError, match=r"report.html: .* leave out some of the 5 comparisons"):
