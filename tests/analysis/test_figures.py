@@ -60,9 +60,7 @@ def draw_all(structure, curves, matrix):
         return {
             "curves": similarity_curves(judged, structure, **some),
             "heatmap": similarity_heatmap(*square, names=NAMES, **some),
-            "heatmap with ribbon": similarity_heatmap(
-                *square, names=NAMES, ribbon=True, note="Probed with 200 images.", **some
-            ),
+            "heatmap with ribbon": similarity_heatmap(*square, names=NAMES, ribbon=True, **some),
             "ribbon": ribbon_figure(judged, structure, **some),
             "share": ribbon_figure(judged, structure, share=True, **some),
         }

@@ -9,8 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-SIZE = (64, 48)
-
 
 class Drawn(NamedTuple):
     """One image: its name without ending, sequence, split, and boxes with whole numbers as edges."""

@@ -10,14 +10,6 @@ from yolo_synth.probe import Subject
 from yolo_synth.report import paper
 from yolo_synth.runs import CONFIG, INITIAL, Run, read_run, run_folders
 
-_ALIKE: Final[dict[str, Callable[[Run], Any]]] = {
-    "image size": lambda run: run.image_size,
-    "network": lambda run: _network(run),
-    "width": lambda run: run.config["model"]["width"],
-    "number of classes": lambda run: run.config["model"]["num_classes"],
-}
-"""What the runs of one report have in common."""
-
 
 def _network(run: Run) -> str:
     """Write down which network a run trained, and its options."""
@@ -27,6 +19,14 @@ def _network(run: Run) -> str:
     name = named["class_path"].rpartition(".")[2]
     return f"{name}({', '.join(f'{key}={value}' for key, value in options.items())})"
 
+
+_ALIKE: Final[dict[str, Callable[[Run], Any]]] = {
+    "image size": lambda run: run.image_size,
+    "network": _network,
+    "width": lambda run: run.config["model"]["width"],
+    "number of classes": lambda run: run.config["model"]["num_classes"],
+}
+"""What the runs of one report have in common."""
 
 _MACHINE: Final = (
     *("root", "label_root", "splits", "batch_size", "num_workers", "augment", "mosaic", "cache"),

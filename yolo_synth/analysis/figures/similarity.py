@@ -117,7 +117,6 @@ def similarity_heatmap(
     *,
     names: tuple[str, str],
     title: str,
-    note: str = "",
     image_size: int | None = None,
     measure: str = "CKA",
     ribbon: bool = False,
@@ -134,7 +133,6 @@ def similarity_heatmap(
         structure_b: The second network's layers, on the x axis.
         names: What the two networks are called.
         title: What the figure shows; lines after the first are a subtitle.
-        note: What stands under the map.
         image_size: Side of the probe images in pixels; resolutions are then written as the side of
             the layers' output, and else as strides.
         measure: The colour bar's name.
@@ -152,7 +150,7 @@ def similarity_heatmap(
     left = LEFT + beside
     text_width = beside + width + 0.6
     heading = Title(title, text_width)
-    notes = wrapped_text(" ".join([*painting.cell_notes(cells), note]), text_width, NOTE_SIZE)
+    notes = wrapped_text(" ".join(painting.cell_notes(cells)), text_width, NOTE_SIZE)
     colours = ribbons.kind_colours(structure_a, structure_b)
     legend = legend_rows(ribbons.kind_handles(colours), text_width) if ribbon else []
     top = heading.bottom + 0.06 + _HEADING

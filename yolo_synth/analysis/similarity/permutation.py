@@ -67,12 +67,6 @@ class PermutationTest:
         return _like(tail, self.value).where(~self.value.isnan(), torch.nan)
 
     @property
-    def p_whole(self) -> float:
-        """P-value of the hypothesis that no cell differs from the null, by the maximum statistic."""
-        corrected = self.p_corrected
-        return float(corrected[~corrected.isnan()].min()) if (~corrected.isnan()).any() else np.nan
-
-    @property
     def null_mean(self) -> Tensor:
         """Mean of the null in each cell [*cells]: the floor of the similarity."""
         return self.draws.mean(0)
