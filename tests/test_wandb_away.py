@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import wandb
 import wandb_log
+from helpers import fit
 
 from yolo_synth.callbacks.wandb_run import finish_run, wandb_run
 
@@ -169,3 +170,15 @@ def test_an_agents_run_id_goes_first(tmp_path, monkeypatch):
     run = wandb_run(tmp_path, "U-Real", 0, goes_on=True)
     run.finish()
     assert run.id == "agents"
+
+
+def test_with_wandb_disabled_none_is_begun(tiny_root, tmp_path, monkeypatch):
+    def begins(*_):
+        raise AssertionError
+
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setattr("yolo_synth.callbacks.wandb_run.wandb_run", begins)
+    fit(tiny_root, tmp_path, "BDD100K", "--pictures.images=1")
+    assert (tmp_path / "U-Real/0/metrics.csv").is_file()
+    assert list((tmp_path / "U-Real/0/pictures").iterdir())
+    assert not (tmp_path / "U-Real/0/wandb").exists()
