@@ -18,7 +18,7 @@ from yolo_synth.analysis.similarity.cka import cka
 from yolo_synth.analysis.similarity.gaps import mmd2
 from yolo_synth.cli import main
 from yolo_synth.data.source import data_module
-from yolo_synth.networks.references import read_reference
+from yolo_synth.networks.references import loaders, read_reference
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,9 @@ def test_map_of_any_network_whose_classes_match(networks, street, tmp_path, caps
     assert "or by --names, which is which" in capsys.readouterr().err
     assert main(["evaluate", networks["export"], f"--data={street}", "--trust"]) == 2
     assert "compare takes it" in capsys.readouterr().err
+    folder = Path(street).parent
+    assert main(["evaluate", networks["program"], f"--data={folder}", "--trust"]) == 2
+    assert f"{folder}: a folder, not a data file" in capsys.readouterr().err
 
 
 def test_two_networks_called_alike_have_their_folders_in_their_names(networks, street, tmp_path):
@@ -156,6 +159,25 @@ def test_two_networks_called_alike_have_their_folders_in_their_names(networks, s
     assert pd.read_csv(tmp_path / "evaluation.csv")["network"].tolist() == names
     kept = ["a-make-2-_Synthetic.json", "a-make_Synthetic.json", "b-make_Synthetic.json"]
     assert sorted(path.name for path in tmp_path.glob("*_Synthetic.json")) == kept
+
+
+def test_an_installed_package_adds_a_form_of_its_own(tmp_path, monkeypatch):
+    about = tmp_path / "extra-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: extra\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[yolo_synth.networks]\nextra = extra_form:LOADER\n")
+    (tmp_path / "extra_form.py").write_text(
+        "from torch import nn\nfrom yolo_synth.networks.references import Loader, Reference\n"
+        "takes = lambda text: text.startswith('extra:')\n"
+        "LOADER = Loader('extra:NAME', takes, lambda text: Reference(text, nn.Conv2d(3, 1, 1)))\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        loaders.cache_clear()
+        assert read_reference("extra:one").name == "extra:one"
+    loaders.cache_clear()
+    with pytest.raises(FileNotFoundError, match="no other network"):
+        read_reference("extra:one")
 
 
 DETECTIONS = {

@@ -58,7 +58,8 @@ def read_data(path: str | Path) -> Config:
         ValueError: If it does not name a data module.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file; try experiments/data/bdd100k.yaml")
+        what = "a folder, not a data file" if Path(path).is_dir() else "no such file"
+        raise FileNotFoundError(f"{path}: {what}; try experiments/data/bdd100k.yaml")
     config = read_yaml(path)
     if not isinstance(config, dict) or "class_path" not in config:
         raise ValueError(

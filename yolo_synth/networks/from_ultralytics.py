@@ -39,7 +39,7 @@ def _load(text: str) -> Reference:
     if not isinstance(network, torch.nn.Module) or not hasattr(network, "names"):
         raise ValueError(
             f"{text}: holds no network of Ultralytics but {type(network).__name__}; weights alone are "
-            "read as torchvision:NAME:FILE or timm:NAME:FILE"
+            "read as torchvision:NAME:FILE or timm:NAME:FILE, or by a FILE.py:FUNCTION of yours"
         )
     network = network.float()
     names: Any = network.names
