@@ -20,6 +20,7 @@ from yolo_synth.diagnosis import diagnose
 from yolo_synth.difference.precision import Ranking
 from yolo_synth.difference.scores import FEWEST_GROUPS, leavings
 from yolo_synth.difference.truth import CONDITIONS
+from yolo_synth.networks.quick import lay_out
 from yolo_synth.networks.references import Reference
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def reference_scores(
     own, classes = shared_classes(reference, module.classes, f"{module.title} images", names)
     assert reference.detect is not None
     device = fastest()
-    reference.network.to(memory_format=torch.channels_last).to(device)
+    lay_out(reference.network).to(device)
     metric = AveragePrecision(classes)
     objects: list[NDArray[np.int64]] = []
     seen: tuple[list[Detection], list[Target]] = ([], [])

@@ -17,6 +17,7 @@ from yolo_synth.advice.pictures import Few
 from yolo_synth.boxes import Detection
 from yolo_synth.devices import fastest
 from yolo_synth.networks.contract import Network
+from yolo_synth.networks.quick import lay_out
 from yolo_synth.networks.references import Reference
 
 Setting = Schedule | float | None
@@ -89,7 +90,7 @@ def cross_validate(
         thresholds: Least score and overlap, as in `Network.detect`.
         seed: Of the trainings.
     """
-    reference.network.to(memory_format=torch.channels_last).to(fastest())
+    lay_out(reference.network).to(fastest())
     steps = sum(len(folds) * _cost(setting) for one in tried for setting in one.settings)
     results = []
     with tqdm(total=steps, desc="advise", leave=False, bar_format=_BAR) as bar:

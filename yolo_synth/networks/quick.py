@@ -51,7 +51,7 @@ def make_quick(network: nn.Module, images: Tensor, precision: Precision = "float
         How many norms were folded.
     """
     folded = fold_norms(network, images)
-    network.to(memory_format=torch.channels_last)
+    lay_out(network)
     if precision == "bfloat16":
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
@@ -59,6 +59,14 @@ def make_quick(network: nn.Module, images: Tensor, precision: Precision = "float
         if images.device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
             _pack(network, images)
     return folded
+
+
+def lay_out(network: nn.Module) -> nn.Module:
+    """Lay the weights of convolutions out channels last; tensors of five dimensions cannot be."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(memory_format=torch.channels_last)
+    return network
 
 
 class _Packed(nn.Module):

@@ -17,6 +17,7 @@ from yolo_synth.data.dataset import draw
 from yolo_synth.data.module import DetectionData
 from yolo_synth.devices import fastest
 from yolo_synth.difference.scores import interval
+from yolo_synth.networks.quick import lay_out
 from yolo_synth.networks.references import Reference
 from yolo_synth.scoring import matched, of_classes, say_what_differs, without_blocks
 
@@ -203,7 +204,7 @@ def found_in(patient: Patient, pictures: Pictures) -> list[Detection]:
     reference = patient.reference
     assert reference.detect is not None
     device = fastest()
-    reference.network.to(memory_format=torch.channels_last).to(device)
+    lay_out(reference.network).to(device)
     found: list[Detection] = []
     for images in torch.split(pictures.images, TOGETHER):
         some = reference.detect(images.to(device).float() / 255, patient.confidence, patient.iou)
