@@ -287,3 +287,9 @@ def test_an_ending_that_is_no_form_is_refused(name, run, tmp_path, capsys):
     assert main(["export", str(run), str(tmp_path / name)]) == 2
     assert f"{name}: no .{name.split('.')[1]} is written; name FILE" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_may_have_a_name_with_an_ending(run, tmp_path):
+    for name in ("net.v2/", "net.v2", "net-0.001"):  # the second is there already
+        assert main(["export", str(run), f"{tmp_path}/{name}"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"net.v2", "net-0.001"}

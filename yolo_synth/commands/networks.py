@@ -92,7 +92,7 @@ def data_for(
         side = wants.side(size or own)
         if size not in (None, side):
             say(f"{network.name}: shown at {side}x{side}, which it takes, not at {size}x{size}")
-        try_out(network, torch.rand(2, 3, side, side))
+        try_out(network, torch.full((2, 3, side, side), 0.5))  # draws nothing
         changes |= {"image_size": side, "resize": wants.resize}
     return data_module(data, trust=trust, **changes)
 
